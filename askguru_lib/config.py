@@ -1,0 +1,262 @@
+"""RunConfig: the typed model of ``params/*.yaml``, and the only home of defaults."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from askguru_lib.errors import ConfigError
+
+Dialect = Literal["sqlite", "duckdb", "postgresql", "mysql", "oracle", "cypher", "ngql"]
+
+
+class Section(BaseModel):
+    """A part of a parameter file; a misspelt name is an error, not a silent default."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+
+class DatabasesConfig(Section):
+    engine: Dialect = Field("sqlite", description="Engine on which the embedded databases are built.")
+    targets: list[str] = Field(["plant", "claims"], description="'Your database': what the model is fine-tuned for.")
+    training: list[str] = Field(["library"], description="Databases used for training only.")
+    unseen: list[str] = Field(["airline"], description="Databases that no training stage ever touches.")
+
+    @model_validator(mode="after")
+    def _disjoint(self) -> DatabasesConfig:
+        names = [*self.targets, *self.training, *self.unseen]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} stands in more than one of targets, training and unseen")
+        return self
+
+    @property
+    def all(self) -> list[str]:
+        return [*self.targets, *self.training, *self.unseen]
+
+
+class SchemaConfig(Section):
+    example_num: int = Field(2, ge=0, le=10, description="Example values shown per column in M-Schema.")
+    show_type_detail: bool = Field(False, description="Show the bracket of a type, VARCHAR(20), in M-Schema.")
+
+
+class ExecutionConfig(Section):
+    timeout_s: float = Field(10.0, gt=0, description="Seconds after which a query is stopped.")
+    max_rows: int = Field(10_000, ge=1, description="Rows kept of a result.")
+    memory_mb: int = Field(1024, ge=64, description="Memory cap of one executor worker, MiB.")
+    workers: int = Field(2, ge=1, description="Executor worker processes.")
+
+
+class SynthesisConfig(Section):
+    train_pairs: int = Field(700, ge=0, description="Synthesised question/SQL pairs per target and training database.")
+    test_pairs: int = Field(80, ge=0, description="Synthesised test pairs per target and unseen database.")
+    bank_test_share: float = Field(0.5, ge=0, le=1, description="Share of a target's hand-written bank kept for the test.")
+
+
+class AugmentationConfig(Section):
+    """Probabilities of the four operations (the reference framework's defaults)."""
+
+    shuffle_tables: float = Field(0.5, ge=0, le=1)
+    shuffle_columns: float = Field(0.3, ge=0, le=1)
+    shuffle_keys: float = Field(0.2, ge=0, le=1)
+    keep_table: float = Field(0.8, ge=0, le=1, description="Chance that a table the gold does not need stays.")
+    keep_column: float = Field(0.7, ge=0, le=1, description="Chance that a column the gold does not need stays.")
+    permute: float = Field(0.0, ge=0, le=1, description="Chance that the rendering's labels and order are varied.")
+    translate: float = Field(0.1, ge=0, le=1, description="Chance that the SQL is replaced by an equivalent form.")
+
+
+class AssemblyConfig(Section):
+    total: int = Field(2400, ge=1, description="Training samples to assemble, all tasks together.")
+    nl2sql: float = Field(0.7, ge=0, le=1)
+    self_refine: float = Field(0.2, ge=0, le=1)
+    sql_select: float = Field(0.1, ge=0, le=1)
+    validation_share: float = Field(0.04, ge=0, lt=1)
+    replay_fraction: float = Field(0.25, ge=0, lt=1, description="Share of samples from training-only databases.")
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> AssemblyConfig:
+        total = self.nl2sql + self.self_refine + self.sql_select
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"nl2sql + self_refine + sql_select must be 1, they sum to {total:g}")
+        return self
+
+
+class ModelConfig(Section):
+    name_or_path: str = Field("models/askguru-tiny", description="Base model: a folder or a hub name.")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Type of the frozen weights.")
+    attn_implementation: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
+    quantization: Literal["none", "4bit", "8bit"] = Field("none", description="QLoRA: bits of the frozen weights.")
+    prompt_order: Literal["schema_first", "question_first"] = Field(
+        "schema_first", description="schema_first lets questions on one database share a prefix."
+    )
+
+
+class LoraSettings(Section):
+    enabled: bool = Field(True, description="False trains every weight.")
+    rank: int = Field(32, ge=1)
+    alpha: int = Field(32, ge=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    target_modules: str | list[str] = Field(
+        r".*\.(q|k|v|o|gate|up|down)_proj", description="Regex that full-matches module names, or a list."
+    )
+
+
+class TrainingConfig(Section):
+    max_length: int = Field(2048, ge=64, description="Longer samples are set aside and counted.")
+    epochs: float = Field(1.0, gt=0)
+    max_steps: int = Field(-1, description="Overrides epochs when positive.")
+    learning_rate: float = Field(2e-3, gt=0)
+    lr_scheduler_type: str = "cosine"
+    warmup_ratio: float = Field(0.05, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    micro_batch: int = Field(8, ge=1, description="Sequences per device and step.")
+    gradient_accumulation: int = Field(2, ge=1)
+    packing: bool = False
+    gradient_checkpointing: bool = False
+    bf16: bool = Field(True, description="bf16 autocast.")
+    logging_steps: int = Field(5, ge=1)
+    eval_steps: int = Field(40, ge=1)
+    save_steps: int = Field(40, ge=1)
+    execution_eval_samples: int = Field(0, ge=0, description="Questions answered and executed at every evaluation.")
+    deepspeed: str | None = Field(None, description="DeepSpeed JSON, relative to the project's root.")
+    report_to: list[str] = Field(default_factory=list, description="Extra loggers, e.g. [tensorboard].")
+
+
+class InferenceConfig(Section):
+    batch_size: int = Field(32, ge=1)
+    max_new_tokens: int = Field(160, ge=1)
+    constrained: bool = Field(True, description="Identifiers must exist in the prompt's schema.")
+    num_candidates: int = Field(5, ge=1)
+    generation_method: Literal["beam", "sampling", "hybrid"] = "hybrid"
+    num_beams: int = Field(3, ge=1, description="Of num_candidates, how many come from beams in hybrid mode.")
+    temperature: float = Field(0.8, gt=0)
+    top_p: float = Field(0.95, gt=0, le=1)
+    max_refine_attempts: int = Field(3, ge=0)
+    use_critic: bool = True
+    limit: int | None = Field(None, ge=1, description="Only the first so many test questions of each set.")
+
+
+class EvaluationConfig(Section):
+    confidence: float = Field(0.95, gt=0, lt=1)
+    bootstrap_samples: int = Field(2000, ge=100)
+
+
+class RunConfig(Section):
+    """Everything that one run of the course is parameterised by."""
+
+    profile: str = Field("tiny", pattern=r"^[A-Za-z0-9_.-]+$", description="Names runs/<profile>/.")
+    seed: int = Field(7, ge=0)
+    databases: DatabasesConfig = DatabasesConfig()
+    schema_: SchemaConfig = Field(SchemaConfig(), alias="schema")
+    execution: ExecutionConfig = ExecutionConfig()
+    synthesis: SynthesisConfig = SynthesisConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    assembly: AssemblyConfig = AssemblyConfig()
+    model: ModelConfig = ModelConfig()
+    lora: LoraSettings = LoraSettings()
+    training: TrainingConfig = TrainingConfig()
+    inference: InferenceConfig = InferenceConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @classmethod
+    def field_names(cls) -> list[str]:
+        """Top-level names as they stand in a parameter file."""
+        return [f.alias or name for name, f in cls.model_fields.items()]
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: Mapping[str, Any] | None = None) -> RunConfig:
+        """Read a parameter file, lay ``overrides`` (nested) over it, validate.
+
+        Raises:
+            ConfigError: no such file, malformed YAML (file and line), unknown or mistyped parameter
+                (named, with the nearest valid one).
+        """
+        path = Path(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as e:
+            known = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
+            hint = f"there are: {', '.join(known)}" if known else "give the path of a YAML file like params/tiny.yaml"
+            raise ConfigError(f"cannot read the parameter file ({e.strerror})", where=str(path), hint=hint) from e
+        try:
+            data = yaml.safe_load(text) or {}
+        except yaml.YAMLError as e:
+            mark = getattr(e, "problem_mark", None)
+            line = f":{mark.line + 1}" if mark else ""
+            problem = getattr(e, "problem", None) or str(e)
+            raise ConfigError(f"malformed YAML: {problem}", where=f"{path}{line}", hint="mend that line") from e
+        if not isinstance(data, dict):
+            raise ConfigError(
+                f"expected 'name: value' lines, found {type(data).__name__}", where=str(path), hint="see params/tiny.yaml"
+            )
+        return cls.build(merge(data, overrides or {}), where=str(path))
+
+    @classmethod
+    def build(cls, data: Mapping[str, Any], where: str = "parameters") -> RunConfig:
+        """Validate a nested mapping.
+
+        Raises:
+            ConfigError: names every unknown or mistyped parameter at once.
+        """
+        try:
+            return cls.model_validate(dict(data))
+        except ValidationError as e:
+            raise ConfigError("; ".join(_explain(err) for err in e.errors()), where=where,
+                              hint="askguru params --help lists every parameter") from None
+
+    def dump(self) -> dict[str, Any]:
+        """The nested mapping that ``build`` reads back."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def _explain(err: Any) -> str:
+    path = ".".join(str(p) for p in err["loc"]) or "parameters"
+    if err["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(path, list(parameter_names()), n=1, cutoff=0.5)
+        last = difflib.get_close_matches(
+            path.rsplit(".", 1)[-1], [n.rsplit(".", 1)[-1] for n in parameter_names()], n=1, cutoff=0.6
+        )
+        full = near or [n for n in parameter_names() if last and n.rsplit(".", 1)[-1] == last[0]][:1]
+        return f"unknown parameter '{path}'" + (f" (did you mean '{full[0]}'?)" if full else "")
+    shown = "" if err["type"] == "missing" else f", got {err.get('input')!r}"
+    return f"'{path}': {err['msg'][:1].lower()}{err['msg'][1:]}{shown}"
+
+
+def parameter_names(model: type[BaseModel] = RunConfig, prefix: str = "") -> Iterator[str]:
+    """Dotted name of every parameter (``training.learning_rate``)."""
+    for name, field in model.model_fields.items():
+        full = prefix + (field.alias or name)
+        yield full
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from parameter_names(field.annotation, full + ".")
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Deep merge: ``over`` wins, sections are merged key by key."""
+    out = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(out.get(key), Mapping)
+        out[key] = merge(out[key], value) if both else value
+    return out
+
+
+def project_root(start: str | Path | None = None) -> Path:
+    """The folder that holds ``params/`` and ``notebooks/``: found from the working directory upwards, else from this file.
+
+    Raises:
+        ConfigError: neither place belongs to the project.
+    """
+    if env := os.environ.get("ASKGURU_ROOT"):
+        return Path(env).resolve()
+    here = Path(start or Path.cwd()).resolve()
+    for folder in [here, *here.parents, Path(__file__).resolve().parent.parent]:
+        if (folder / "params" / "tiny.yaml").is_file() and (folder / "notebooks").is_dir():
+            return folder
+    raise ConfigError("cannot find the project's root", where=str(here), hint="work inside the cloned repository")
