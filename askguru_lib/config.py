@@ -49,6 +49,7 @@ class SchemaConfig(Section):
 class ExecutionConfig(Section):
     timeout_s: float = Field(10.0, gt=0, description="Seconds after which a query is stopped.")
     max_rows: int = Field(10_000, ge=1, description="Rows kept of a result.")
+    preview_rows: int = Field(10, ge=1, description="Rows of a result that refinement and selection prompts show.")
     memory_mb: int = Field(1024, ge=64, description="Memory cap of one executor worker, MiB.")
     workers: int = Field(2, ge=1, description="Executor worker processes.")
 
@@ -56,7 +57,9 @@ class ExecutionConfig(Section):
 class SynthesisConfig(Section):
     train_pairs: int = Field(700, ge=0, description="Synthesised question/SQL pairs per target and training database.")
     test_pairs: int = Field(80, ge=0, description="Synthesised test pairs per target and unseen database.")
-    bank_test_share: float = Field(0.5, ge=0, le=1, description="Share of a target's hand-written bank kept for the test.")
+    bank_test_share: float = Field(
+        0.5, ge=0, le=1, description="Share of a target's hand-written bank kept for the test."
+    )
 
 
 class AugmentationConfig(Section):
@@ -194,7 +197,9 @@ class RunConfig(Section):
             raise ConfigError(f"malformed YAML: {problem}", where=f"{path}{line}", hint="mend that line") from e
         if not isinstance(data, dict):
             raise ConfigError(
-                f"expected 'name: value' lines, found {type(data).__name__}", where=str(path), hint="see params/tiny.yaml"
+                f"expected 'name: value' lines, found {type(data).__name__}",
+                where=str(path),
+                hint="see params/tiny.yaml",
             )
         return cls.build(merge(data, overrides or {}), where=str(path))
 
@@ -208,8 +213,11 @@ class RunConfig(Section):
         try:
             return cls.model_validate(dict(data))
         except ValidationError as e:
-            raise ConfigError("; ".join(_explain(err) for err in e.errors()), where=where,
-                              hint="askguru params --help lists every parameter") from None
+            raise ConfigError(
+                "; ".join(_explain(err) for err in e.errors()),
+                where=where,
+                hint="askguru params --help lists every parameter",
+            ) from None
 
     def dump(self) -> dict[str, Any]:
         """The nested mapping that ``build`` reads back."""
