@@ -1,0 +1,280 @@
+"""SchemaEngine: a database read into an MSchema by SQLAlchemy's inspector, at a cost that its rows do not raise."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+from sqlalchemy.engine.reflection import Inspector, ObjectKind
+
+from askguru_lib.databases.m_schema import MSchema
+from askguru_lib.databases.type_engine import TypeEngine
+from askguru_lib.errors import DatabaseError, DataError
+
+SAMPLE_ROWS = 500
+"""Rows read per table, whatever its size: its examples and categories come from them."""
+
+LONG_VALUE = 50
+"""A column that holds a value longer than this is long text and shows no examples."""
+
+_CUT = 64
+_NOISE = re.compile(r" WITHOUT TIME ZONE| (CHARACTER SET|COLLATE) .*", re.IGNORECASE)
+_CONTACT = re.compile(r"[^\s@]+@[^\s@]+\.\w+|\b(https?|ftp)://|\bwww\.\w", re.IGNORECASE)
+_PHONE = re.compile(r"\+?\(?\d[\d\s()./-]{4,20}\d(\s*(x|ext\.?)\s*\d+)?", re.IGNORECASE)
+_NO_PHONE = re.compile(
+    r"\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{4}[-/]\d{4}|97[89]-.*|[\d.]+"
+)
+_PHONE_NAME = re.compile(r"phone|mobile|fax|(^|_)(tel|cell)(_|$)|telf", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"passw|pwd|secret|token|api_?key|(^|_)(ssn|iban)(_|$)", re.IGNORECASE)
+
+Comments = Mapping[str, Mapping[str, str]]
+
+
+class SchemaEngine:
+    """Introspects one database.
+
+    Args:
+        engine: a SQLAlchemy engine; only catalogue look-ups and one bounded ``SELECT`` per table are sent.
+        db_name: name printed in the M-Schema; by default the engine's database.
+        schema: the engine's schema to read; by default its default schema, which is not prefixed to table names.
+        comments: ``{"tables": {table: text}, "columns": {"table.column": text}}``, laid over the database's own
+            comments. For SQLite, which has none, ``<name>.comments.json`` beside the file is read as well.
+        max_examples: example values kept per column.
+
+    Attributes:
+        mschema: the result.
+        warnings: what could not be read (a table without permission, a comment for a column that is not there).
+
+    Raises:
+        DatabaseError: the database cannot be reached.
+        DataError: the comments file is malformed.
+    """
+
+    def __init__(
+        self,
+        engine: sa.Engine,
+        db_name: str | None = None,
+        schema: str | None = None,
+        comments: Comments | None = None,
+        max_examples: int = 5,
+    ) -> None:
+        self.engine = engine
+        self.warnings: list[str] = []
+        self._types = TypeEngine()
+        self._max_examples = max_examples
+        try:
+            with engine.connect() as connection:
+                inspector = sa.inspect(connection)
+                default = inspector.default_schema_name
+                self._schema = None if schema == default else schema
+                self._default = default
+                sidecar = _sidecar_comments(connection)
+                name = db_name or Path(str(engine.url.database or "database")).stem
+                self.mschema = MSchema(name, self._schema)
+                self._read(connection, inspector)
+        except exc.SQLAlchemyError as e:
+            raise DatabaseError(
+                f"cannot read the database ({_reason(e)})",
+                where=db_name or engine.url.render_as_string(hide_password=True),
+                hint="check the address, the account and its permissions",
+            ) from None
+        for layer in (sidecar, comments or {}):
+            self._lay_over(layer)
+
+    def _read(self, connection: sa.Connection, inspector: Inspector) -> None:
+        schema, kind = self._schema, ObjectKind.ANY
+        columns = {t: found for (_, t), found in inspector.get_multi_columns(schema, kind=kind).items()}
+        foreign = {t: found for (_, t), found in inspector.get_multi_foreign_keys(schema, kind=kind).items()}
+        primary = {
+            t: set((key or {}).get("constrained_columns") or ())
+            for (_, t), key in inspector.get_multi_pk_constraint(schema, kind=kind).items()
+        }
+        views = {*inspector.get_view_names(schema), *_materialized(inspector, schema)}
+        comments = _table_comments(inspector, schema)
+        for table in sorted(columns):
+            self.mschema.add_table(table, comment=comments.get(table) or ("view" if table in views else ""))
+            keys = primary.get(table, set())
+            linked = {c for key in foreign.get(table, ()) for c in key["constrained_columns"]}
+            # A view may hide an aggregate over everything, so its rows are never asked for.
+            values = {} if table in views else self._sample(connection, table, columns[table])
+            for column in columns[table]:
+                self._add_column(table, column, values.get(column["name"], []), keys, linked)
+        self._add_keys(foreign)
+
+    def _add_column(
+        self, table: str, column: Mapping[str, Any], values: list[Any], keys: set[str], linked: set[str]
+    ) -> None:
+        name = str(column["name"])
+        printed = self._type_name(column["type"])
+        category = self._types.category(printed, name, values, is_key=name in keys or name in linked)
+        listed = list(getattr(column["type"], "enums", None) or ())
+        self.mschema.add_field(
+            table,
+            name,
+            printed,
+            primary_key=name in keys,
+            nullable=bool(column.get("nullable", True)) and name not in keys,
+            default=column.get("default"),
+            comment=column.get("comment"),
+            examples=listed[: self._max_examples] or self._examples(name, values, category == "Measure"),
+            category="Enum" if listed else category,
+            dim_or_meas=self._types.dim_or_meas(category),
+        )
+
+    def _type_name(self, kind: sa.types.TypeEngine[Any]) -> str:
+        if isinstance(kind, sa.types.NullType):
+            return "ANY"
+        if enums := getattr(kind, "enums", None):
+            return "ENUM(" + ",".join(f"'{e}'" for e in enums) + ")"
+        try:
+            printed = kind.compile(dialect=self.engine.dialect)
+        except exc.SQLAlchemyError:
+            printed = str(kind)
+        return _NOISE.sub("", printed)
+
+    def _sample(self, connection: sa.Connection, table: str, columns: Sequence[Mapping[str, Any]]) -> dict[str, list]:
+        """Non-NULL values of the first rows, as the driver returns them; long text is cut off by the database."""
+        wanted = [c for c in columns if self._is_sampled(c)]
+        if not wanted or not self._max_examples:
+            return {}
+        shown: list[sa.ColumnElement[Any]] = []
+        for c in wanted:
+            # Untyped: a DATE column of SQLite may hold text that SQLAlchemy's type would refuse.
+            plain: sa.ColumnElement[Any] = sa.column(str(c["name"]))
+            if isinstance(c["type"], sa.String) and not 0 < (c["type"].length or 0) <= _CUT:
+                plain = sa.func.substr(plain, 1, _CUT)
+            shown.append(plain)
+        query = sa.select(*shown).select_from(sa.table(table, schema=self._schema)).limit(SAMPLE_ROWS)
+        try:
+            rows = connection.execute(query).fetchall()
+        except exc.SQLAlchemyError as e:
+            connection.rollback()
+            self.warnings.append(f"{table}: no example values ({_reason(e)})")
+            return {}
+        found = zip(*rows, strict=True) if rows else ([] for _ in wanted)
+        return {str(c["name"]): [v for v in vs if v is not None] for c, vs in zip(wanted, found, strict=True)}
+
+    def _is_sampled(self, column: Mapping[str, Any]) -> bool:
+        family = self._types.field_category(self._type_name(column["type"]))
+        return family != "Other" and not getattr(column["type"], "enums", None)
+
+    def _examples(self, name: str, values: list[Any], measure: bool) -> list[str]:
+        """The most frequent values, first seen first; none when the column is private, long text or binary."""
+        texts = [t for v in values if (t := _text(v)) is not None and t.strip()]
+        if _SECRET_NAME.search(name) or (_PHONE_NAME.search(name) and not measure):
+            return []
+        counted = Counter(texts)
+        private = any(len(t) > LONG_VALUE or _CONTACT.search(t) or _is_phone(t) for t in counted)
+        return [] if private else [t for t, _ in counted.most_common(self._max_examples)]
+
+    def _add_keys(self, foreign: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
+        known = {table.casefold(): table for table in self.mschema.tables}
+        for table, info in self.mschema.tables.items():
+            order = list(info["fields"])
+            found = set()
+            for key in foreign.get(table, ()):
+                schema, referred = self._referred_schema(key["referred_schema"]), str(key["referred_table"])
+                columns: dict[str, str] = {}
+                if schema is None:
+                    # SQLite keeps a key as it was typed: REFERENCES Customers(ID) may mean customers.id.
+                    referred = known.get(referred.casefold(), referred)
+                    fields = self.mschema.tables.get(referred, {}).get("fields", {})
+                    columns = {column.casefold(): column for column in fields}
+                for column, target in zip(key["constrained_columns"], key["referred_columns"], strict=False):
+                    found.add((column, schema, referred, columns.get(target.casefold(), target)))
+            for parts in sorted(found, key=lambda f: (order.index(f[0]), str(f[1]), f[2], f[3])):
+                self.mschema.add_foreign_key(table, *parts)
+
+    def _referred_schema(self, referred: str | None) -> str | None:
+        """None when a key stays in the schema that is being read."""
+        referred = referred or self._default
+        return None if referred == (self._schema or self._default) else referred
+
+    def _lay_over(self, comments: Comments) -> None:
+        tables = self.mschema.tables
+        for table, text in comments.get("tables", {}).items():
+            if table in tables:
+                tables[table]["comment"] = text
+            else:
+                self._warn_unknown("table", table, tables)
+        fields = {f"{t}.{c}": field for t, c, field in self.mschema.columns()}
+        for column, text in comments.get("columns", {}).items():
+            if column in fields:
+                fields[column]["comment"] = text
+            else:
+                self._warn_unknown("column", column, fields)
+
+    def _warn_unknown(self, kind: str, name: str, known: Iterable[str]) -> None:
+        near = difflib.get_close_matches(name, list(known), n=1)
+        advice = f"; did you mean {near[0]}?" if near else ""
+        self.warnings.append(f"a comment describes the {kind} {name}, which is not there{advice}")
+
+
+def _materialized(inspector: Inspector, schema: str | None) -> list[str]:
+    try:
+        return inspector.get_materialized_view_names(schema=schema)
+    except NotImplementedError:
+        return []
+
+
+def _table_comments(inspector: Inspector, schema: str | None) -> dict[str, str | None]:
+    try:
+        found = inspector.get_multi_table_comment(schema, kind=ObjectKind.ANY)
+    except NotImplementedError:
+        return {}
+    return {table: comment["text"] for (_, table), comment in found.items()}
+
+
+def _sidecar_comments(connection: sa.Connection) -> Comments:
+    if connection.dialect.name != "sqlite":
+        return {}
+    file = next((row[2] for row in connection.exec_driver_sql("PRAGMA database_list") if row[1] == "main"), "")
+    if not file:
+        return {}
+    path = Path(file)
+    for sidecar in (path.with_suffix(".comments.json"), path.with_name(path.name + ".comments.json")):
+        if sidecar.is_file():
+            return read_comments(sidecar)
+    return {}
+
+
+def read_comments(path: str | Path) -> dict[str, dict[str, str]]:
+    """Read ``{"tables": {table: text}, "columns": {"table.column": text}}``.
+
+    Raises:
+        DataError: the file is malformed; the message names the line or the entry.
+    """
+    path = Path(path)
+    hint = 'it reads {"tables": {"t": "text"}, "columns": {"t.c": "text"}}'
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as e:
+        raise DataError(f"malformed JSON: {e.msg}", where=f"{path}:{e.lineno}", hint=hint) from None
+    if not isinstance(data, dict) or not set(data) <= {"tables", "columns"}:
+        raise DataError("not a comments file", where=str(path), hint=hint)
+    for part, entries in data.items():
+        if not isinstance(entries, dict) or not all(isinstance(text, str) for text in entries.values()):
+            raise DataError(f"'{part}' must map names to texts", where=str(path), hint=hint)
+    return data
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, bytes | bytearray | memoryview):
+        return None
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _is_phone(text: str) -> bool:
+    digits = sum(c.isdigit() for c in text)
+    return 7 <= digits <= 17 and bool(_PHONE.fullmatch(text)) and not _NO_PHONE.fullmatch(text)
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
