@@ -1,0 +1,147 @@
+"""Read-only sessions on database servers, over the driver that SQLAlchemy's dialect names."""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import closing, suppress
+from typing import Any
+
+import sqlalchemy as sa
+
+from askguru_lib.databases.connection import open_engine
+from askguru_lib.databases.worker import (
+    MAX_SQL,
+    Denied,
+    Failure,
+    Limits,
+    Result,
+    Target,
+    collect,
+    first_word,
+    is_blank,
+    one_line,
+)
+
+_READS = {"SELECT", "WITH", "VALUES", "TABLE", "SHOW", "EXPLAIN", "DESC", "DESCRIBE"}
+_WRITES = {
+    *("ALTER", "ANALYZE", "ATTACH", "BEGIN", "CALL", "CHECKPOINT", "CLUSTER", "COMMENT", "COMMIT", "COPY", "CREATE"),
+    *("DEALLOCATE", "DECLARE", "DELETE", "DISCARD", "DO", "DROP", "EXEC", "EXECUTE", "GRANT", "HANDLER", "IMPORT"),
+    *("INSERT", "INSTALL", "KILL", "LISTEN", "LOAD", "LOCK", "MERGE", "NOTIFY", "PREPARE", "PRAGMA", "PURGE"),
+    *("REASSIGN", "REFRESH", "REINDEX", "RELEASE", "RENAME", "REPLACE", "RESET", "REVOKE", "ROLLBACK", "SAVEPOINT"),
+    *("SECURITY", "SET", "SHUTDOWN", "START", "TRUNCATE", "UPDATE", "USE", "VACUUM"),
+}
+_POSTGRES_STATES: list[tuple[str, Any]] = [
+    (r"42601|42000|42803|42P10|42P20", "syntax"),
+    (r"42P01|42703|42883|42704|3F000|42702|42P02|42P09", "unknown_name"),
+    (r"42804|42846|42725|22\w\w\w", "type"),
+    (r"57014", "timeout"),
+    (r"42501|25006|25001|0A000|2F\w\w\w", "denied"),
+    (r"53\w\w\w|54\w\w\w", "resource"),
+    (r"08\w\w\w|57P\w\w|28\w\w\w|3D000", "connection"),
+]
+_MYSQL_CODES: dict[int, Any] = {
+    **dict.fromkeys((1064, 1149), "syntax"),
+    **dict.fromkeys((1054, 1146, 1305, 1109, 1052), "unknown_name"),
+    **dict.fromkeys((1292, 1366, 1411), "type"),
+    **dict.fromkeys((3024, 1969, 1317), "timeout"),
+    **dict.fromkeys((1142, 1143, 1227, 1792, 1290, 1044), "denied"),
+    **dict.fromkeys((1037, 1038, 1041, 1104), "resource"),
+    **dict.fromkeys((1045, 1049, 2003, 2006, 2013), "connection"),
+}
+_ORACLE_CODES: list[tuple[str, Any]] = [
+    (r"ORA-009(?!04|42)\d\d|ORA-01756", "syntax"),
+    (r"ORA-00904|ORA-00942|ORA-00918", "unknown_name"),
+    (r"ORA-01722|ORA-018\d\d|ORA-00932", "type"),
+    (r"DPY-4024|ORA-01013|ORA-3156", "timeout"),
+    (r"ORA-01456|ORA-01031|ORA-01720", "denied"),
+    (r"ORA-04030|ORA-01652|ORA-04031", "resource"),
+    (r"ORA-12\d\d\d|ORA-01017|DPY-6\d\d\d", "connection"),
+]
+
+
+class ServerSession:
+    """One connection; each statement runs in a read-only transaction of its own, which is rolled back."""
+
+    def __init__(self, target: Target, limits: Limits) -> None:
+        self._dialect, self._limits = target.dialect, limits
+        self._engine = open_engine(sa.make_url(target.location), connect_timeout_s=max(2, int(limits.timeout_s)))
+        self._db: Any = self._engine.raw_connection()
+        self._prepare(max(1, int(limits.timeout_s * 1000)))
+
+    def _prepare(self, ms: int) -> None:
+        if self._dialect == "postgresql":
+            self._do(f"SET statement_timeout = {ms}")
+            self._do(f"SET lock_timeout = {ms}")
+            self._do(f"SET idle_in_transaction_session_timeout = {ms + 60_000}")
+            self._db.commit()
+            with suppress(Exception):
+                self._do("SET client_connection_check_interval = '1s'")  # a killed worker must not leave a query behind
+            self._db.commit()
+        elif self._dialect == "mysql":
+            try:
+                self._do(f"SET SESSION max_execution_time = {ms}")
+            except Exception:
+                self._do(f"SET SESSION max_statement_time = {ms / 1000}")  # MariaDB
+        elif self._dialect == "oracle":
+            self._db.driver_connection.call_timeout = ms
+
+    def _do(self, statement: str) -> None:
+        with closing(self._db.cursor()) as cursor:
+            cursor.execute(statement)
+
+    def run(self, sql: str, limits: Limits) -> Result:
+        if is_blank(sql):
+            return Result.failed("syntax", "no SQL statement")
+        if len(sql) > MAX_SQL:
+            return Result.failed("resource", f"the statement is longer than {MAX_SQL} characters")
+        word = first_word(sql)
+        if word not in _READS:
+            if word in _WRITES:
+                raise Denied(f"not allowed on a read-only connection: {word}")
+            return Result.failed(
+                "syntax", f"expected a query (SELECT, WITH, VALUES), found {word or sql.strip()[:20]!r}"
+            )
+        statement = sql.strip().rstrip(";")
+        started = time.perf_counter()
+        try:
+            if self._dialect == "oracle":
+                self._do("SET TRANSACTION READ ONLY")
+            with closing(self._cursor(word)) as cursor:
+                cursor.execute(statement)
+                if cursor.description is None:
+                    raise Denied("only statements that return rows are allowed")
+                rows = (row for page in iter(lambda: cursor.fetchmany(256), []) for row in page)
+                return collect([c[0] for c in cursor.description], rows, limits, started)
+        finally:
+            self._db.rollback()
+
+    def _cursor(self, word: str) -> Any:
+        """On PostgreSQL a server-side cursor: its protocol takes one query, and rows come page by page."""
+        if self._dialect == "postgresql" and word not in ("SHOW", "EXPLAIN"):
+            return self._db.driver_connection.cursor(name="askguru")
+        return self._db.cursor()
+
+    def classify(self, error: BaseException) -> Failure:
+        text = one_line(error)
+        kind: Any = "other"
+        state = getattr(error, "sqlstate", None)
+        if self._dialect == "postgresql":
+            kind = next((k for pattern, k in _POSTGRES_STATES if re.fullmatch(pattern, state or "")), "other")
+            if "multiple commands" in text:
+                kind = "denied"
+            elif state is None and type(error).__name__ == "OperationalError":
+                kind = "connection"
+        elif self._dialect == "mysql":
+            code = error.args[0] if error.args else None
+            kind = _MYSQL_CODES.get(code, "other") if isinstance(code, int) else "other"
+        elif self._dialect == "oracle":
+            kind = next((k for pattern, k in _ORACLE_CODES if re.search(pattern, text)), "other")
+        if kind == "timeout":
+            text = f"stopped after {self._limits.timeout_s:g} s"
+        return Failure(kind, text)
+
+    def close(self) -> None:
+        with suppress(Exception):
+            self._db.close()
+        self._engine.dispose()
