@@ -167,12 +167,14 @@ class SchemaEngine:
 
     def _examples(self, name: str, values: list[Any], measure: bool) -> list[str]:
         """The most frequent values, first seen first; none when the column is private, long text or binary."""
-        texts = [t for v in values if (t := _text(v)) is not None and t.strip()]
         if _SECRET_NAME.search(name) or (_PHONE_NAME.search(name) and not measure):
             return []
-        counted = Counter(texts)
-        private = any(len(t) > LONG_VALUE or _CONTACT.search(t) or _is_phone(t) for t in counted)
-        return [] if private else [t for t, _ in counted.most_common(self._max_examples)]
+        counted = Counter(values)
+        texts = [v for v in counted if isinstance(v, str)]
+        if any(len(t) > LONG_VALUE or _CONTACT.search(t) or _is_phone(t) for t in texts):
+            return []
+        shown = (_text(value) for value, _ in counted.most_common(self._max_examples + 2))
+        return [t for t in shown if t.strip()][: self._max_examples]
 
     def _add_keys(self, foreign: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
         known = {table.casefold(): table for table in self.mschema.tables}
@@ -265,15 +267,16 @@ def read_comments(path: str | Path) -> dict[str, dict[str, str]]:
     return data
 
 
-def _text(value: Any) -> str | None:
+def _text(value: Any) -> str:
     if isinstance(value, bytes | bytearray | memoryview):
-        return None
+        return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _is_phone(text: str) -> bool:
-    digits = sum(c.isdigit() for c in text)
-    return 7 <= digits <= 17 and bool(_PHONE.fullmatch(text)) and not _NO_PHONE.fullmatch(text)
+    if not _PHONE.fullmatch(text) or _NO_PHONE.fullmatch(text):
+        return False
+    return 7 <= sum(c.isdigit() for c in text) <= 17
 
 
 def _reason(error: Exception) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, Literal
 
 FieldCategory = Literal["Number", "String", "DateTime", "Bool", "Other"]
@@ -88,8 +89,7 @@ def _words(name: str) -> list[str]:
 
 def _number_category(words: list[str], values: Sequence[Any]) -> Category:
     last = words[-1] if words else ""
-    whole = all(isinstance(v, int) or float(v).is_integer() for v in values if isinstance(v, int | float))
-    if not whole:
+    if not all(float(v).is_integer() for v in set(values) if isinstance(v, float | Decimal)):
         return "Measure"
     if last in _YEAR_WORDS:
         return "DateTime"
