@@ -31,10 +31,11 @@ _WRITES = {
     *("REASSIGN", "REFRESH", "REINDEX", "RELEASE", "RENAME", "REPLACE", "RESET", "REVOKE", "ROLLBACK", "SAVEPOINT"),
     *("SECURITY", "SET", "SHUTDOWN", "START", "TRUNCATE", "UPDATE", "USE", "VACUUM"),
 }
+_UNDECLARABLE = {"SHOW", "EXPLAIN"}
 _POSTGRES_STATES: list[tuple[str, Any]] = [
     (r"42601|42000|42803|42P10|42P20", "syntax"),
     (r"42P01|42703|42883|42704|3F000|42702|42P02|42P09", "unknown_name"),
-    (r"42804|42846|42725|22\w\w\w", "type"),
+    (r"42804|42846|42725|22(?!012)\w\w\w", "type"),
     (r"57014", "timeout"),
     (r"42501|25006|25001|0A000|2F\w\w\w", "denied"),
     (r"53\w\w\w|54\w\w\w", "resource"),
@@ -108,7 +109,7 @@ class ServerSession:
             if self._dialect == "oracle":
                 self._do("SET TRANSACTION READ ONLY")
             with closing(self._cursor(word)) as cursor:
-                cursor.execute(statement)
+                self._execute(cursor, word, statement)
                 if cursor.description is None:
                     raise Denied("only statements that return rows are allowed")
                 rows = (row for page in iter(lambda: cursor.fetchmany(256), []) for row in page)
@@ -117,19 +118,27 @@ class ServerSession:
             self._db.rollback()
 
     def _cursor(self, word: str) -> Any:
-        """On PostgreSQL a server-side cursor: its protocol takes one query, and rows come page by page."""
-        if self._dialect == "postgresql" and word not in ("SHOW", "EXPLAIN"):
+        """On PostgreSQL a server-side cursor: it takes one query, and rows come page by page."""
+        if self._dialect == "postgresql" and word not in _UNDECLARABLE:
             return self._db.driver_connection.cursor(name="askguru")
         return self._db.cursor()
 
+    def _execute(self, cursor: Any, word: str, statement: str) -> None:
+        if self._dialect == "postgresql" and word in _UNDECLARABLE:
+            cursor.execute(statement, prepare=True)  # a prepared statement is one statement
+        else:
+            cursor.execute(statement)
+
     def classify(self, error: BaseException) -> Failure:
-        text = one_line(error)
+        text = one_line(str(error).partition("\nLINE ")[0])
         kind: Any = "other"
         state = getattr(error, "sqlstate", None)
         if self._dialect == "postgresql":
             kind = next((k for pattern, k in _POSTGRES_STATES if re.fullmatch(pattern, state or "")), "other")
             if "multiple commands" in text:
-                kind = "denied"
+                kind, text = "denied", "only one statement at a time"
+            elif "operator does not exist" in text:
+                kind = "type"
             elif state is None and type(error).__name__ == "OperationalError":
                 kind = "connection"
         elif self._dialect == "mysql":
