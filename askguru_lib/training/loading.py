@@ -1,0 +1,72 @@
+"""Loading a base model: text-only or vision-language, from a folder or from a hub, whole or quantised."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from askguru_lib.config import ModelConfig, project_root
+from askguru_lib.errors import ConfigError, MissingArtifactError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def load_base(model: ModelConfig) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The frozen base and its tokenizer; a vision-language model (Mistral3) through its own auto class.
+
+    Raises:
+        MissingArtifactError: neither a folder with a model nor a hub name that can be fetched.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING as SEEING
+    from transformers.utils import is_flash_attn_2_available
+
+    source = locate(model.name_or_path)
+    options: dict[str, Any] = {"dtype": getattr(torch, model.dtype)}
+    if model.attn_implementation != "auto":
+        options["attn_implementation"] = model.attn_implementation
+    elif is_flash_attn_2_available() and model.dtype != "float32":
+        options["attn_implementation"] = "flash_attention_2"
+    if model.quantization != "none":
+        options["quantization_config"] = _quantized(model)
+    try:
+        config = AutoConfig.from_pretrained(source)
+        loader = AutoModelForImageTextToText if type(config) in SEEING else AutoModelForCausalLM
+        network = loader.from_pretrained(source, **options)
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    except (OSError, ImportError) as e:
+        raise MissingArtifactError(
+            f"the base model cannot be loaded ({str(e).splitlines()[0]})",
+            where=f"model.name_or_path: {model.name_or_path}",
+            hint="give a folder with config.json, weights and tokenizer, or the name of a model that the hub can give",
+        ) from e
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return network, tokenizer
+
+
+def locate(name_or_path: str) -> str:
+    """A model folder given relative to the working directory or to the project's root; anything else is a hub name."""
+    if Path(name_or_path).is_dir():
+        return name_or_path
+    try:
+        inside = project_root() / name_or_path
+    except ConfigError:
+        return name_or_path
+    return str(inside) if inside.is_dir() else name_or_path
+
+
+def _quantized(model: ModelConfig) -> Any:
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    if model.quantization == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
