@@ -105,15 +105,15 @@ _AIRPORTS = [  # code, name, city, country, elevation, traffic, position on a ma
     ("INN", "Innsbruck Kranebitten", "Innsbruck", "Austria", 1907, 0, 2, -3),
     ("FNC", "Madeira Cristiano Ronaldo", "Funchal", "Portugal", 192, 0, -24, -18),
 ]
-_MODELS = [  # manufacturer, model, seats, how many, long haul
-    ("Airbus", "A320", 180, 12, False),
-    ("Airbus", "A321", 220, 7, False),
-    ("Airbus", "A220", 145, 5, False),
-    ("Boeing", "737-800", 189, 5, False),
-    ("Embraer", "E190", 100, 6, False),
-    ("Airbus", "A350", 325, 4, True),
-    ("Boeing", "787-9", 294, 4, True),
-    ("Boeing", "777-300", 368, 2, True),
+_MODELS = [  # manufacturer, model, seats, how many, first built, long haul
+    ("Airbus", "A320", 180, 12, 2001, False),
+    ("Airbus", "A321", 220, 7, 2001, False),
+    ("Airbus", "A220", 145, 5, 2016, False),
+    ("Boeing", "737-800", 189, 5, 2001, False),
+    ("Embraer", "E190", 100, 6, 2005, False),
+    ("Airbus", "A350", 325, 4, 2015, True),
+    ("Boeing", "787-9", 294, 4, 2014, True),
+    ("Boeing", "777-300", 368, 2, 2002, True),
 ]
 _NATIONALITIES = {
     "Germany": 34,
@@ -137,9 +137,9 @@ _LONG_HAUL_KM = 3500
 def _fleet(rng: random.Random) -> list[dict]:
     tails = rng.sample([f"D-A{a}{b}{c}" for a in "BCGKX" for b in "ABCDE" for c in "JKLMNPQRS"], 45)
     fleet = []
-    for manufacturer, model, seats, number, _ in _MODELS:
+    for manufacturer, model, seats, number, first, _ in _MODELS:
         for _ in range(number):
-            built = rng.randint(2001, 2022)
+            built = rng.randint(first, 2022)
             old = built < 2006
             fleet.append(
                 {
@@ -174,7 +174,7 @@ def _routes(rng: random.Random) -> list[tuple[str, str, str, int, str, int]]:
 
 def _flights(rng: random.Random, fleet: list[dict], number: int) -> list[dict]:
     routes = _routes(rng)
-    long_haul = {model for _, model, _, _, far in _MODELS if far}
+    long_haul = {model for _, model, *_, far in _MODELS if far}
     seen: set[tuple[str, dt.date]] = set()
     flights: list[dict] = []
     while len(flights) < number:

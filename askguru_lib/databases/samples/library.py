@@ -123,7 +123,7 @@ _ADJECTIVES, _NOUNS, _PLACES, _TOPICS = (
     )
 )
 _TITLES = {
-    "fiction": ["The {a} {n}", "{n} and {m}", "A {n} in {p}"],
+    "fiction": ["The {a} {n}", "{n} and {m}", "The {n} of {p}"],
     "mystery": ["Murder at the {n}", "The {a} {n} Case", "Death in {p}"],
     "children": ["The Little {n}", "{n} and the {m}", "Goodnight {n}"],
     "history": ["A History of {t}", "{p}: Rise and Fall", "The Age of {t}", "{t} and the Making of {p}"],
