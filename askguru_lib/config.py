@@ -123,7 +123,7 @@ class TrainingConfig(Section):
     gradient_accumulation: int = Field(2, ge=1)
     packing: bool = False
     gradient_checkpointing: bool = False
-    bf16: bool = Field(True, description="bf16 autocast.")
+    bf16: bool = Field(True, description="bf16 autocast, on devices that multiply bf16 in hardware.")
     logging_steps: int = Field(5, ge=1)
     eval_steps: int = Field(40, ge=1)
     save_steps: int = Field(40, ge=1)
