@@ -4,6 +4,7 @@
 PROFILE ?= tiny
 FROM    ?=
 JOBS    ?= 1
+ENGINE  ?= auto
 RUNS    ?= runs
 PYTHON  ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || echo python3)
 
@@ -72,7 +73,7 @@ FORCE:
 
 # Quarto where it is installed, otherwise the same chapters through nbconvert.
 book: run
-	@$(PY) book/build.py --executed $(OUT) --out _book
+	@$(PY) book/build.py --executed $(OUT) --out _book --engine $(ENGINE)
 
 test: lint types unit nbval
 
