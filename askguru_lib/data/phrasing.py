@@ -1,0 +1,174 @@
+"""How people name things and ask for them: the words behind the question grammar.
+
+The grammar (``data/grammar.py``) decides *what* is asked; this module decides *how it is said*: names of tables and
+columns in plain words, ways to state a condition, openings, politeness, and small slips.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+
+SUPERLATIVES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "price": (("most expensive", "priciest"), ("cheapest", "least expensive")),
+    "cost": (("most expensive", "costliest"), ("cheapest", "least costly")),
+    "fee": (("most expensive",), ("cheapest",)),
+    "salary": (("best paid", "highest paid"), ("worst paid", "lowest paid")),
+    "wage": (("best paid",), ("worst paid",)),
+    "age": (("oldest",), ("youngest",)),
+    "weight": (("heaviest",), ("lightest",)),
+    "height": (("tallest", "highest"), ("shortest",)),
+    "length": (("longest",), ("shortest",)),
+    "duration": (("longest",), ("shortest",)),
+    "minutes": (("longest",), ("shortest",)),
+    "distance": (("farthest", "longest"), ("nearest", "shortest")),
+    "capacity": (("largest", "biggest"), ("smallest",)),
+    "size": (("largest", "biggest"), ("smallest",)),
+    "area": (("largest", "biggest"), ("smallest",)),
+    "population": (("largest", "most populous"), ("smallest", "least populous")),
+    "rating": (("best rated", "top rated"), ("worst rated", "lowest rated")),
+    "score": (("best scoring", "highest scoring"), ("worst scoring", "lowest scoring")),
+    "speed": (("fastest",), ("slowest",)),
+}
+"""Adjectives that stand for the highest and lowest value of a measure, by the measure's last word."""
+
+COMPARISONS: dict[str, tuple[str, ...]] = {
+    ">": ("more than", "over", "above", "greater than", "higher than", "exceeding", "larger than"),
+    "<": ("less than", "under", "below", "lower than", "smaller than", "fewer than"),
+    ">=": ("at least", "no less than", "a minimum of", "from", "not under"),
+    "<=": ("at most", "no more than", "a maximum of", "up to", "not over"),
+}
+AGGREGATES: dict[str, tuple[str, ...]] = {
+    "AVG": ("average", "mean", "typical", "avg"),
+    "SUM": ("total", "sum of the", "combined", "overall"),
+    "MAX": ("highest", "maximum", "largest", "biggest", "max"),
+    "MIN": ("lowest", "minimum", "smallest", "min"),
+}
+LIST_OPENINGS = (
+    "List {x}", "Show {x}", "Show me {x}", "Give me {x}", "Give {x}", "Find {x}", "What are {x}?", "Which are {x}?",
+    "Display {x}", "I need {x}", "I want to see {x}", "Tell me {x}", "Can you list {x}?", "Get {x}", "Return {x}",
+    "Could you show me {x}?", "{x}", "Please list {x}", "I would like to know {x}", "Name {x}", "Provide {x}",
+    "Let me see {x}", "Pull up {x}", "Report {x}",
+)  # fmt: skip
+VALUE_OPENINGS = (
+    "What is {x}?", "Show {x}", "Give me {x}", "Calculate {x}", "Compute {x}", "Find {x}", "Tell me {x}", "{x}",
+    "What was {x}?", "I need {x}", "Can you tell me {x}?", "Determine {x}", "Could you work out {x}?", "What's {x}?",
+    "Please give me {x}", "I want to know {x}", "Report {x}",
+)  # fmt: skip
+COUNT_OPENINGS = (
+    "How many {x} are there?", "How many {x}?", "Count the {x}", "What is the number of {x}?", "number of {x}",
+    "Give me the number of {x}", "Count {x}", "How many {x} do we have?", "Tell me how many {x} there are",
+    "What is the total number of {x}?", "What's the count of {x}?", "Find the number of {x}", "how many {x} exist?",
+)  # fmt: skip
+FILLERS = (
+    "Hi, ", "Hello, ", "For my report, ", "Quick question: ", "For the meeting tomorrow: ", "Just wondering, ", "OK, ",
+    "Now ", "So, ", "For the audit, ", "My boss asks: ", "As a first step, ", "Sorry to bother you, ",
+)  # fmt: skip
+ENDINGS = (" please", ", please", " thanks", " for me", " if you can", " in our data", " in the database", " right now")
+MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+          "December")  # fmt: skip
+
+_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[_\s\-.]+")
+
+
+def humanize(name: str) -> str:
+    """``order_Date`` → ``order date``; a prefix that only says "table" goes."""
+    parts = [part.lower() for part in _BOUNDARY.split(name) if part]
+    return " ".join(parts[1:] if len(parts) > 1 and parts[0] in TABLE_PREFIXES else parts)
+
+
+def spoken(comment: str) -> str:
+    """The noun phrase in a comment: ``List of invoices (posted)`` → ``invoices``."""
+    text = re.split(r"[,;(:]", comment.strip().lower())[0].strip()
+    text = re.sub(r"^(?:list of|table of|the|all|a|an)\s+", "", text)
+    return re.sub(r"\s+(?:records|table|data|list)$", "", text)
+
+
+def looks_cryptic(name: str) -> bool:
+    """Whether a name is an abbreviation or a code rather than words (``KUNNR``, ``st_cd``)."""
+    letters = re.sub(r"[^A-Za-z]", "", name)
+    vowels = sum(c in "aeiouyAEIOUY" for c in letters)
+    parts = [p for p in _BOUNDARY.split(name) if p]
+    stubs = sum(len(p) <= 3 and p.lower() not in {"id", "age", "sex", "day", "fee", "tax", "job", "of"} for p in parts)
+    return (letters.isupper() and len(letters) > 2) or vowels < 0.25 * len(letters) or 2 * stubs >= len(parts) + 1
+
+
+def plural(noun: str) -> str:
+    """Plural of a noun phrase by the regular rules; a plural stays as it is."""
+    head, _, last = noun.rpartition(" ")
+    if not last or (last.endswith("s") and not last.endswith(("ss", "us", "is"))) or last in UNCOUNTED:
+        return noun
+    if last.endswith("y") and last[-2:-1] not in "aeiou":
+        last = last[:-1] + "ies"
+    elif last.endswith(("s", "x", "ch", "sh")):
+        last += "es"
+    else:
+        last = IRREGULAR.get(last, last + "s")
+    return f"{head} {last}".strip()
+
+
+def singular(noun: str) -> str:
+    """Inverse of :func:`plural` for regular nouns."""
+    head, _, last = noun.rpartition(" ")
+    if last.endswith("ies") and len(last) > 4:
+        last = last[:-3] + "y"
+    elif last.endswith(("ses", "xes", "ches", "shes")):
+        last = last[:-2]
+    elif last.endswith("s") and not last.endswith(("ss", "us", "is")) and last not in UNCOUNTED:
+        last = last[:-1]
+    return f"{head} {last}".strip()
+
+
+TABLE_PREFIXES = {"tbl", "t", "dim", "fact", "tb"}
+IRREGULAR = {"person": "people", "child": "children", "man": "men", "woman": "women"}
+UNCOUNTED = {"equipment", "staff", "people", "children", "data", "series", "species", "news", "personnel", "stock"}
+
+
+def say(rng: random.Random, openings: Sequence[str], phrase: str) -> str:
+    """A whole question: an opening around ``phrase``, with now and then a filler, politeness or a slip."""
+    opening = rng.choice(openings)
+    text = opening.format(x=phrase)
+    if rng.random() < 0.08:
+        text = rng.choice(FILLERS) + text[:1].lower() + text[1:]
+    if rng.random() < 0.06:
+        mark = "?" if text.endswith("?") else ""
+        text = text.removesuffix("?") + rng.choice(ENDINGS) + mark
+    if text.endswith("?") and rng.random() < 0.15:
+        text = text[:-1]
+    elif not text.endswith("?") and rng.random() < 0.5:
+        text += "."
+    roll = rng.random()
+    if roll < 0.72:
+        text = text[:1].upper() + text[1:]
+    elif roll < 0.8:
+        text = text[:1].lower() + text[1:]
+    return slip(rng, text) if rng.random() < 0.03 else text
+
+
+def slip(rng: random.Random, text: str) -> str:
+    """Swap two neighbouring letters of one longer word, as fingers do; quoted values and numbers stay."""
+    words = text.split(" ")
+    places = [i for i, w in enumerate(words) if len(w) > 4 and w.isalpha() and w.islower()]
+    if places:
+        i = rng.choice(places)
+        j = rng.randrange(1, len(words[i]) - 2)
+        word = words[i]
+        words[i] = word[:j] + word[j + 1] + word[j] + word[j + 2 :]
+    return " ".join(words)
+
+
+def join_words(rng: random.Random, items: Sequence[str]) -> str:
+    """``a, b and c``."""
+    if len(items) == 1:
+        return items[0]
+    link = rng.choice([" and ", " and ", " and the ", ", "]) if len(items) == 2 else " and "
+    return ", ".join(items[:-1]) + link + items[-1]
+
+
+def spoken_date(rng: random.Random, iso: str) -> str:
+    """An ISO date as people write it: as it is, or ``March 5, 2023``."""
+    if rng.random() < 0.7 or not re.fullmatch(r"\d{4}-\d\d-\d\d", iso):
+        return iso
+    year, month, day = iso.split("-")
+    return f"{MONTHS[int(month) - 1]} {int(day)}, {year}"

@@ -1,0 +1,313 @@
+"""Train the small base model from nothing: ``python -m askguru_lib.training.base_model --out models/askguru-tiny``.
+
+A Mistral architecture of a few million parameters learns to read schemas it has never seen. What makes it learn within
+minutes on two cores is the start: a previous-token head in layer 0 and matching heads that copy in layer 1, an induction
+circuit (Elhage et al. 2021, Olsson et al. 2022) that is written into the weights instead of being waited for.
+
+The stream of documents is a function of (seed, number), so a killed run goes on exactly where its last checkpoint stands.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import torch.distributed as dist
+import typer
+from torch import nn
+from tqdm import tqdm
+from transformers import AutoTokenizer, MistralConfig, MistralForCausalLM, PreTrainedTokenizerBase
+
+from askguru_lib.errors import TrainingError
+from askguru_lib.training.corpus import Document, attention_mask, random_document, sample_texts
+from askguru_lib.training.tokenizer import train_tokenizer
+
+
+@dataclass(frozen=True)
+class BaseRecipe:
+    """Everything that decides what the base model becomes."""
+
+    hidden: int = 192
+    layers: int = 5
+    heads: int = 4
+    feed_forward: int = 480
+    vocabulary: int = 2048
+    rope_theta: float = 1e5
+    seed: int = 11
+    steps: int = 3500
+    documents_per_step: int = 4
+    questions_per_document: int = 12
+    learning_rate: float = 1.5e-3
+    warmup_steps: int = 40
+    decay_share: float = 0.3
+    small_share: float = 0.12
+    weight_decay: float = 0.05
+    induction: bool = True
+
+    def rate(self, step: int) -> float:
+        """Learning rate at a step: warm-up, plateau, linear decay to a twentieth over the last ``decay_share``."""
+        if step < self.warmup_steps:
+            return self.learning_rate * (step + 1) / self.warmup_steps
+        left = (self.steps - step) / max(self.decay_share * self.steps, 1)
+        return self.learning_rate * max(min(1.0, left), 0.05)
+
+
+def build_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase) -> MistralForCausalLM:
+    """A new model of the recipe's size, with the induction circuit written in if the recipe says so."""
+    torch.manual_seed(recipe.seed)
+    config = MistralConfig(
+        vocab_size=recipe.vocabulary, hidden_size=recipe.hidden, intermediate_size=recipe.feed_forward,
+        num_hidden_layers=recipe.layers, num_attention_heads=recipe.heads, num_key_value_heads=recipe.heads,
+        head_dim=recipe.hidden // recipe.heads, max_position_embeddings=4096, sliding_window=None,
+        rope_parameters={"rope_type": "default", "rope_theta": recipe.rope_theta}, tie_word_embeddings=True,
+        initializer_range=0.02, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id, attn_implementation="sdpa",
+    )  # fmt: skip
+    model = MistralForCausalLM(config)
+    if recipe.induction:
+        write_induction_circuit(model, tokenizer, recipe)
+    return model
+
+
+@torch.no_grad()
+def write_induction_circuit(model: MistralForCausalLM, tokenizer: PreTrainedTokenizerBase, recipe: BaseRecipe) -> None:
+    """Initialise the embedding, one head of layer 0 and two heads of layer 1 so that the model can copy at once.
+
+    Of the residual stream, the first two thirds hold what a token is, a head's width behind them what the previous token
+    was, and the last dimension a constant, from which the attention's fixed queries and keys are read. Tokens that differ
+    only in case start close together.
+    """
+    generator = torch.Generator().manual_seed(recipe.seed)
+    width, head = recipe.hidden, recipe.hidden // recipe.heads
+    content = width - head - 16
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    embedding = model.model.embed_tokens.weight
+    embedding.copy_(normal(*embedding.shape) * 0.01)
+    stems: dict[str, torch.Tensor] = {}
+    for token, row in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]):
+        stem = stems.setdefault(token.lower(), normal(content))
+        embedding[row, :content] = 0.07 * (0.85 * stem + 0.53 * normal(content))
+    embedding[:, width - 1] = 0.12
+
+    frequency = recipe.rope_theta ** (-torch.arange(0, head, 2) / head)
+    half = head // 2
+    identity = torch.linalg.qr(normal(content, content))[0]
+    first, second = model.model.layers[0].self_attn, model.model.layers[1].self_attn
+
+    # Layer 0, head 0: attends to the position before, writes the token there behind the content dimensions.
+    fast = torch.arange(8)
+    for projection, angle in ((first.q_proj, -frequency[fast]), (first.k_proj, torch.zeros(8))):
+        projection.weight[:head] = 0
+        projection.weight[fast, width - 1] = 3.4 * torch.cos(angle)
+        projection.weight[half + fast, width - 1] = 3.4 * torch.sin(angle)
+    first.v_proj.weight[:head] = 0
+    first.v_proj.weight[:head, :content] = identity[:head]
+    first.o_proj.weight[:, :head] = 0
+    first.o_proj.weight[content : content + head, :head] = 0.06 * torch.eye(head)
+
+    # Layer 1, heads 0 and 1: where was the token before the same as this one? Copy what stands there.
+    slow = torch.cat([torch.arange(half // 2, half), torch.arange(half + half // 2, head)])
+    for number in range(2):
+        rows = slice(number * head, (number + 1) * head)
+        part = torch.arange(number * len(slow), (number + 1) * len(slow))
+        for projection in (second.q_proj, second.k_proj, second.v_proj):
+            projection.weight[rows] = 0
+        second.q_proj.weight[number * head + slow, :content] = 1.5 * identity[part]
+        second.k_proj.weight[number * head + slow, content + part] = 1.5
+        copied = identity[content - (number + 1) * head : content - number * head]
+        second.v_proj.weight[rows, :content] = copied
+        second.o_proj.weight[:, rows] = 0
+        second.o_proj.weight[:content, rows] = 0.15 * copied.T
+
+
+def document_loss(model: nn.Module, document: Document, device: str = "cpu") -> tuple[torch.Tensor, int, int]:
+    """(summed weighted loss ÷ summed weights, answers, answers whose every token is the likeliest)."""
+    ids = torch.from_numpy(document.ids).to(device)[None]
+    positions = torch.from_numpy(document.positions).to(device)[None]
+    segments = torch.from_numpy(document.segments)
+    mask = attention_mask(segments, torch.float32).to(device)
+    with torch.autocast(device, dtype=torch.bfloat16, enabled=device != "cpu"):
+        logits = model(input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False).logits[0, :-1]
+    weights = torch.from_numpy(document.weights).to(device)[1:]
+    targets = ids[0, 1:]
+    losses = nn.functional.cross_entropy(logits.float(), targets, reduction="none")
+    right = (logits.argmax(-1) == targets) | (weights < 1)
+    owners, count = segments[1:].to(device), int(segments.max())
+    failed = set(owners[~right].tolist())
+    return (losses * weights).sum() / weights.sum(), count, count - len(failed - {0})
+
+
+def _groups(model: nn.Module, recipe: BaseRecipe) -> list[dict[str, Any]]:
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    vectors = [p for p in model.parameters() if p.ndim == 1]
+    return [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+
+
+def stream(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase, step: int, place: int) -> Document:
+    """Document ``place`` of ``step``: small schemas first."""
+    small = step < recipe.small_share * recipe.steps
+    rng = random.Random(f"{recipe.seed}/{step}/{place}")
+    return random_document(tokenizer, rng, questions=recipe.questions_per_document, tables=(1, 3) if small else (2, 6),
+                           shares=(0.0, 0.0) if small else (0.12, 0.05))  # fmt: skip
+
+
+def held_out(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase, count: int) -> list[Document]:
+    """Documents that no training step draws."""
+    return [
+        random_document(tokenizer, random.Random(f"{recipe.seed}/held out/{i}"), shares=(0, 0)) for i in range(count)
+    ]
+
+
+def train_rank(rank: int, world: int, out: Path, recipe: BaseRecipe, checkpoint_every: int, rendezvous: str) -> None:
+    """One process of the training run."""
+    torch.set_num_threads(1 if world > 1 else max(1, (os.cpu_count() or 2)))
+    if world > 1:
+        dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=world)
+    tokenizer = AutoTokenizer.from_pretrained(out)
+    model = build_model(recipe, tokenizer)
+    optimizer = torch.optim.AdamW(_groups(model, recipe), lr=recipe.learning_rate, betas=(0.9, 0.98))
+    start = _resume(out, model, optimizer, recipe)
+    checks = held_out(recipe, tokenizer, 16) if rank == 0 else []
+    bar = tqdm(
+        range(start, recipe.steps),
+        initial=start,
+        total=recipe.steps,
+        desc="base model",
+        disable=rank > 0,
+        mininterval=5,
+    )
+    began, questions, smooth = time.perf_counter(), 0, float("nan")
+    for step in bar:
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.rate(step)
+        total = torch.zeros(())
+        for place in range(rank, recipe.documents_per_step, world):
+            loss, count, _ = document_loss(model, stream(recipe, tokenizer, step, place))
+            (loss / recipe.documents_per_step).backward()
+            total += loss.detach() / recipe.documents_per_step
+            questions += count * world
+        if world > 1:
+            flat = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None] + [total[None]])
+            dist.all_reduce(flat)
+            _spread(flat, model)
+            total = flat[-1]
+        if not math.isfinite(float(total)):
+            raise TrainingError(f"the loss is {float(total)}", where=f"step {step}", hint="lower learning_rate")
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        smooth = float(total) if math.isnan(smooth) else 0.98 * smooth + 0.02 * float(total)
+        if rank == 0:
+            last = step + 1 == recipe.steps
+            if (step + 1) % 100 == 0 or last:
+                exact = exact_match(model, checks)
+                _log(out, step + 1, smooth, recipe.rate(step), questions / (time.perf_counter() - began), exact)
+                bar.set_postfix(loss=f"{smooth:.3f}", exact=f"{exact:.2f}")
+            if (step + 1) % checkpoint_every == 0 or last:
+                _checkpoint(out, model, optimizer, step + 1, recipe)
+    if rank == 0:
+        save_model(model, out)
+    if world > 1:
+        dist.destroy_process_group()
+
+
+def _spread(flat: torch.Tensor, model: nn.Module) -> None:
+    at = 0
+    for p in model.parameters():
+        if p.grad is not None:
+            p.grad.copy_(flat[at : at + p.numel()].view_as(p))
+            at += p.numel()
+
+
+@torch.no_grad()
+def exact_match(model: nn.Module, documents: list[Document]) -> float:
+    """Share of held-out answers of which every token is the likeliest: what greedy decoding would write to the letter."""
+    results = [document_loss(model, d)[1:] for d in documents]
+    return sum(r for _, r in results) / max(sum(n for n, _ in results), 1)
+
+
+def save_model(model: MistralForCausalLM, out: Path) -> None:
+    """Write the weights in bf16 beside the tokenizer, as standard Hugging Face files."""
+    state = {k: v.to(torch.bfloat16) for k, v in model.state_dict().items() if k != "lm_head.weight"}
+    model.config.dtype = torch.bfloat16
+    model.save_pretrained(out, state_dict=state)
+
+
+def _log(out: Path, step: int, loss: float, rate: float, speed: float, exact: float) -> None:
+    record = {
+        "step": step,
+        "loss": round(loss, 4),
+        "learning_rate": rate,
+        "questions_per_s": round(speed, 1),
+        "exact": exact,
+    }
+    with (out / "training_log.jsonl").open("a", encoding="utf-8") as f:
+        f.write(json.dumps(record) + "\n")
+
+
+def _checkpoint(out: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, recipe: BaseRecipe) -> None:
+    path = out / "checkpoint.pt"
+    part = path.with_suffix(".part")
+    torch.save(
+        {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "recipe": asdict(recipe)}, part
+    )
+    part.replace(path)
+
+
+def _resume(out: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recipe: BaseRecipe) -> int:
+    path = out / "checkpoint.pt"
+    if not path.exists():
+        return 0
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    fixed = ("hidden", "layers", "heads", "feed_forward", "vocabulary", "rope_theta", "seed")
+    if differ := [k for k in fixed if state["recipe"][k] != asdict(recipe)[k]]:
+        raise TrainingError(f"checkpoint of another recipe: {', '.join(differ)} differ", where=str(path),
+                            hint="delete it, or train into another folder")  # fmt: skip
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["step"])
+
+
+def train_base_model(out: Path, recipe: BaseRecipe, processes: int = 2, checkpoint_every: int = 200) -> None:
+    """Train (or go on training) into ``out``; the tokenizer is made first if it is not there."""
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / "tokenizer.json").exists():
+        train_tokenizer(sample_texts(recipe.seed, 2500), recipe.vocabulary).save_pretrained(str(out))
+    (out / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n", encoding="utf-8")
+    rendezvous = (out / "rendezvous").absolute()
+    rendezvous.unlink(missing_ok=True)
+    run: Callable[..., None] = train_rank
+    args = (processes, out, recipe, checkpoint_every, f"file://{rendezvous}")
+    if processes == 1:
+        run(0, *args)
+    else:
+        torch.multiprocessing.spawn(run, args=args, nprocs=processes)
+    rendezvous.unlink(missing_ok=True)
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Folder of the model; an unfinished run there is continued.")],
+    steps: Annotated[int, typer.Option(help="Optimizer steps.")] = BaseRecipe.steps,
+    processes: Annotated[int, typer.Option(help="Data-parallel processes, one thread each.")] = 2,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = BaseRecipe.learning_rate,
+    seed: Annotated[int, typer.Option(help="Seed of data and weights.")] = BaseRecipe.seed,
+    induction: Annotated[bool, typer.Option(help="Write the copy circuit into the weights before training.")] = True,
+) -> None:
+    """Train the small base model that the book fine-tunes."""
+    recipe = BaseRecipe(steps=steps, learning_rate=learning_rate, seed=seed, induction=induction)
+    train_base_model(out, recipe, processes)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,190 @@
+"""What the small base model reads: packed documents of one schema and several independent tasks on it.
+
+A packed document saves most of the cost of a long schema: the schema is read once, every question's positions go on from
+the schema's end, and a block mask keeps the questions from seeing each other. What a question sees is exactly what it
+would see alone.
+"""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from askguru_lib.data.grammar import Grammar, Pair, identifier, render
+from askguru_lib.data.mutations import mutate
+from askguru_lib.data.prompts import build_prompt
+from askguru_lib.databases.m_schema import MSchema
+from askguru_lib.training.random_schemas import random_database
+
+PREVIEW_ROWS = 3
+CONTEXT_WEIGHT = 0.3
+SELECTION_LABELS = "ABCD"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One question on a schema: the prompt behind the schema's text, and the answer."""
+
+    rest: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Document:
+    """A packed document: ``ids``, ``positions``, ``segments`` (0 is the schema) and loss ``weights``, all of length L."""
+
+    ids: np.ndarray
+    positions: np.ndarray
+    segments: np.ndarray
+    weights: np.ndarray
+
+
+class PaperDatabase:
+    """A random schema with its few example values as rows, in memory: enough for an engine's real messages."""
+
+    def __init__(self, schema: MSchema) -> None:
+        self.connection = sqlite3.connect(":memory:")
+        for table, info in schema.tables.items():
+            name = identifier(table).sql("sqlite")
+            columns = [(identifier(c).sql("sqlite"), f) for c, f in info["fields"].items()]
+            typed = ", ".join(f"{column} {field['type']}" for column, field in columns)
+            self.connection.execute(f"CREATE TABLE {name} ({typed})")
+            rows = max((len(f["examples"]) for _, f in columns), default=0)
+            for i in range(rows):
+                values = [f["examples"][i % len(f["examples"])] if f["examples"] else None for _, f in columns]
+                self.connection.execute(f"INSERT INTO {name} VALUES ({', '.join('?' * len(values))})", values)
+
+    def outcome(self, sql: str) -> str:
+        """The engine's message, or the first rows, as ``Result.preview`` prints them."""
+        try:
+            cursor = self.connection.execute(sql)
+            rows = cursor.fetchmany(PREVIEW_ROWS)
+        except sqlite3.Error as e:
+            return f"Error: {e}"
+        if not rows:
+            return "(no rows)"
+        header = " | ".join(d[0] for d in cursor.description)
+        return "\n".join([header, *(" | ".join("NULL" if v is None else str(v) for v in row) for row in rows)])
+
+
+def tasks(
+    schema: MSchema, grammar: Grammar, text: str, count: int, rng: random.Random, shares: tuple[float, float]
+) -> list[Task]:
+    """``count`` tasks on one schema: questions, and by ``shares`` refinements and selections."""
+    paper: PaperDatabase | None = None
+    out: list[Task] = []
+    attempts = 0
+    while len(out) < count and attempts < 20 * count:
+        attempts += 1
+        pair = grammar.draw()
+        if pair is None:
+            continue
+        sql, roll = render(pair.tree), rng.random()
+        if roll < sum(shares):
+            paper = paper or PaperDatabase(schema)
+            task = (_refinement if roll < shares[0] else _selection)(schema, paper, text, pair, sql, rng)
+            if task:
+                out.append(task)
+            continue
+        prompt = build_prompt("nl2sqlite", db_schema=text, question=pair.question, evidence=pair.evidence)
+        out.append(Task(prompt.removeprefix(text), sql))
+    return out
+
+
+def _refinement(
+    schema: MSchema, paper: PaperDatabase, text: str, pair: Pair, sql: str, rng: random.Random
+) -> Task | None:
+    broken = mutate(pair.tree, schema, rng)
+    if broken is None:
+        return None
+    wrong = render(broken[0])
+    outcome = paper.outcome(wrong)
+    if outcome == paper.outcome(sql):
+        return None
+    prompt = build_prompt("self_refine", db_schema=text, question=pair.question, evidence=pair.evidence, error_sql=wrong,
+                          error_info=outcome)  # fmt: skip
+    return Task(prompt.removeprefix(text), sql)
+
+
+def _selection(
+    schema: MSchema, paper: PaperDatabase, text: str, pair: Pair, sql: str, rng: random.Random
+) -> Task | None:
+    options = {paper.outcome(sql): sql}
+    for _ in range(rng.choice([2, 3, 5])):
+        if broken := mutate(pair.tree, schema, rng):
+            wrong = render(broken[0])
+            options.setdefault(paper.outcome(wrong), wrong)
+    if len(options) < 2:
+        return None
+    candidates = [(s, outcome) for outcome, s in list(options.items())[: len(SELECTION_LABELS)]]
+    rng.shuffle(candidates)
+    prompt = build_prompt(
+        "sql_select", db_schema=text, question=pair.question, evidence=pair.evidence, candidates=candidates
+    )
+    return Task(prompt.removeprefix(text), SELECTION_LABELS[[s for s, _ in candidates].index(sql)])
+
+
+def pack(
+    tokenizer: PreTrainedTokenizerBase, text: str, items: Sequence[Task], context_weight: float = CONTEXT_WEIGHT
+) -> Document:
+    """Tokenise a schema and its tasks into one document."""
+
+    def encode(s: str) -> list[int]:
+        return list(tokenizer(s, add_special_tokens=False)["input_ids"])
+
+    prefix = encode("<s>[INST]" + text)
+    ids, positions, segments = list(prefix), list(range(len(prefix))), [0] * len(prefix)
+    weights = [context_weight] * len(prefix)
+    for number, task in enumerate(items, 1):
+        question, answer = encode(task.rest + "[/INST]"), encode(task.answer + "</s>")
+        ids += question + answer
+        positions += range(len(prefix), len(prefix) + len(question) + len(answer))
+        segments += [number] * (len(question) + len(answer))
+        weights += [0.0] + [context_weight] * (len(question) - 1) + [1.0] * len(answer)
+    weights[0] = 0.0
+    return Document(np.array(ids), np.array(positions), np.array(segments), np.array(weights, dtype=np.float32))
+
+
+def attention_mask(segments: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Additive block mask, (1, 1, L, L): causal, a question sees the schema and itself."""
+    length = segments.numel()
+    causal = torch.ones(length, length, dtype=torch.bool).tril()
+    own = (segments[:, None] == segments[None, :]) | (segments[None, :] == 0)
+    mask = torch.zeros(length, length, dtype=dtype)
+    return mask.masked_fill_(~(causal & own), torch.finfo(dtype).min)[None, None]
+
+
+def random_document(
+    tokenizer: PreTrainedTokenizerBase,
+    rng: random.Random,
+    *,
+    questions: int = 8,
+    tables: tuple[int, int] = (2, 6),
+    shares: tuple[float, float] = (0.1, 0.04),
+    max_tokens: int = 1800,
+) -> Document:
+    """A document over a database drawn at random; drawn again if it is longer than ``max_tokens``."""
+    while True:
+        database = random_database(rng, tables)
+        text = database.schema.to_mschema(example_num=rng.choice([1, 2, 2, 2, 3]))
+        grammar = Grammar(database.schema, rng, database.meanings)
+        items = tasks(database.schema, grammar, text, questions, rng, shares)
+        document = pack(tokenizer, text, items)
+        if items and len(document.ids) <= max_tokens:
+            return document
+
+
+def sample_texts(seed: int, count: int) -> Iterator[str]:
+    """Texts to learn a tokenizer from."""
+    for i in range(count):
+        rng = random.Random(f"{seed}/tokenizer/{i}")
+        database = random_database(rng)
+        text = database.schema.to_mschema(example_num=2)
+        grammar = Grammar(database.schema, rng, database.meanings)
+        yield text + "".join(t.rest + t.answer for t in tasks(database.schema, grammar, text, 8, rng, (0.1, 0.0)))
