@@ -65,9 +65,11 @@ class SynthesisConfig(Section):
 class AugmentationConfig(Section):
     """Probabilities of the four operations (the reference framework's defaults)."""
 
-    shuffle_tables: float = Field(0.5, ge=0, le=1)
-    shuffle_columns: float = Field(0.3, ge=0, le=1)
-    shuffle_keys: float = Field(0.2, ge=0, le=1)
+    shuffle_tables: float = Field(0.5, ge=0, le=1, description="Chance that the order of tables is drawn anew.")
+    shuffle_columns: float = Field(
+        0.3, ge=0, le=1, description="Chance that a table's columns are put in another order."
+    )
+    shuffle_keys: float = Field(0.2, ge=0, le=1, description="Chance that the foreign keys are put in another order.")
     keep_table: float = Field(0.8, ge=0, le=1, description="Chance that a table the gold does not need stays.")
     keep_column: float = Field(0.7, ge=0, le=1, description="Chance that a column the gold does not need stays.")
     permute: float = Field(0.0, ge=0, le=1, description="Chance that the rendering's labels and order are varied.")
@@ -76,10 +78,10 @@ class AugmentationConfig(Section):
 
 class AssemblyConfig(Section):
     total: int = Field(2400, ge=1, description="Training samples to assemble, all tasks together.")
-    nl2sql: float = Field(0.7, ge=0, le=1)
-    self_refine: float = Field(0.2, ge=0, le=1)
-    sql_select: float = Field(0.1, ge=0, le=1)
-    validation_share: float = Field(0.04, ge=0, lt=1)
+    nl2sql: float = Field(0.7, ge=0, le=1, description="Share of samples that ask for SQL.")
+    self_refine: float = Field(0.2, ge=0, le=1, description="Share of samples that repair a wrong query.")
+    sql_select: float = Field(0.1, ge=0, le=1, description="Share of samples that choose among candidates.")
+    validation_share: float = Field(0.04, ge=0, lt=1, description="Share of samples held out to watch the loss.")
     replay_fraction: float = Field(0.25, ge=0, lt=1, description="Share of samples from training-only databases.")
 
     @model_validator(mode="after")
@@ -93,7 +95,9 @@ class AssemblyConfig(Section):
 class ModelConfig(Section):
     name_or_path: str = Field("models/askguru-tiny", description="Base model: a folder or a hub name.")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Type of the frozen weights.")
-    attn_implementation: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
+    attn_implementation: Literal["auto", "eager", "sdpa", "flash_attention_2"] = Field(
+        "auto", description="auto: flash attention where it is installed, else sdpa."
+    )
     quantization: Literal["none", "4bit", "8bit"] = Field("none", description="QLoRA: bits of the frozen weights.")
     prompt_order: Literal["schema_first", "question_first"] = Field(
         "schema_first", description="schema_first lets questions on one database share a prefix."
@@ -102,9 +106,9 @@ class ModelConfig(Section):
 
 class LoraSettings(Section):
     enabled: bool = Field(True, description="False trains every weight.")
-    rank: int = Field(32, ge=1)
-    alpha: int = Field(32, ge=1)
-    dropout: float = Field(0.0, ge=0, lt=1)
+    rank: int = Field(32, ge=1, description="Columns of the low-rank matrices: how much an adapter can learn.")
+    alpha: int = Field(32, ge=1, description="The adapter's output is scaled by alpha / rank.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Share of an adapter's inputs that is dropped while training.")
     target_modules: str | list[str] = Field(
         r".*\.(q|k|v|o|gate|up|down)_proj", description="Regex that full-matches module names, or a list."
     )
@@ -112,50 +116,58 @@ class LoraSettings(Section):
 
 class TrainingConfig(Section):
     max_length: int = Field(2048, ge=64, description="Longer samples are set aside and counted.")
-    epochs: float = Field(1.0, gt=0)
+    epochs: float = Field(1.0, gt=0, description="Passes over the training set.")
     max_steps: int = Field(-1, description="Overrides epochs when positive.")
-    learning_rate: float = Field(2e-3, gt=0)
-    lr_scheduler_type: str = "cosine"
-    warmup_ratio: float = Field(0.05, ge=0, lt=1)
-    weight_decay: float = Field(0.0, ge=0)
-    max_grad_norm: float = Field(1.0, gt=0)
+    learning_rate: float = Field(2e-3, gt=0, description="Highest learning rate, reached after the warm-up.")
+    lr_scheduler_type: str = Field("cosine", description="Shape of the learning rate after the warm-up.")
+    warmup_ratio: float = Field(
+        0.05, ge=0, lt=1, description="Share of the steps in which the learning rate rises from 0."
+    )
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Longer gradients are cut to this length.")
     micro_batch: int = Field(8, ge=1, description="Sequences per device and step.")
-    gradient_accumulation: int = Field(2, ge=1)
-    packing: bool = False
-    gradient_checkpointing: bool = False
+    gradient_accumulation: int = Field(2, ge=1, description="Micro batches per step and device.")
+    packing: bool = Field(False, description="Several samples in one sequence; wants flash attention.")
+    gradient_checkpointing: bool = Field(
+        False, description="Compute activations twice to hold them never: less memory."
+    )
     bf16: bool = Field(True, description="bf16 autocast, on devices that multiply bf16 in hardware.")
-    logging_steps: int = Field(5, ge=1)
-    eval_steps: int = Field(40, ge=1)
-    save_steps: int = Field(40, ge=1)
+    logging_steps: int = Field(5, ge=1, description="Steps between two lines of the log.")
+    eval_steps: int = Field(40, ge=1, description="Steps between two evaluations.")
+    save_steps: int = Field(40, ge=1, description="Steps between two checkpoints.")
     execution_eval_samples: int = Field(0, ge=0, description="Questions answered and executed at every evaluation.")
     deepspeed: str | None = Field(None, description="DeepSpeed JSON, relative to the project's root.")
     report_to: list[str] = Field(default_factory=list, description="Extra loggers, e.g. [tensorboard].")
 
 
 class InferenceConfig(Section):
-    batch_size: int = Field(32, ge=1)
-    max_new_tokens: int = Field(160, ge=1)
+    batch_size: int = Field(32, ge=1, description="Questions answered at a time.")
+    max_new_tokens: int = Field(160, ge=1, description="Longest answer, tokens.")
     constrained: bool = Field(True, description="Identifiers must exist in the prompt's schema.")
-    num_candidates: int = Field(5, ge=1)
-    generation_method: Literal["beam", "sampling", "hybrid"] = "hybrid"
+    num_candidates: int = Field(5, ge=1, description="Queries per question where several are made.")
+    generation_method: Literal["beam", "sampling", "hybrid"] = Field(
+        "hybrid", description="How candidates are made: the likeliest, drawn, or some of each."
+    )
     num_beams: int = Field(3, ge=1, description="Of num_candidates, how many come from beams in hybrid mode.")
-    temperature: float = Field(0.8, gt=0)
-    top_p: float = Field(0.95, gt=0, le=1)
-    max_refine_attempts: int = Field(3, ge=0)
-    use_critic: bool = True
+    temperature: float = Field(0.8, gt=0, description="Below 1 sampling keeps to the likeliest tokens.")
+    top_p: float = Field(
+        0.95, gt=0, le=1, description="Sample among the likeliest tokens that together hold this probability."
+    )
+    max_refine_attempts: int = Field(3, ge=0, description="Repairs of one query before giving up.")
+    use_critic: bool = Field(True, description="A critic chooses among candidates; else a majority vote.")
     limit: int | None = Field(None, ge=1, description="Only the first so many test questions of each set.")
 
 
 class EvaluationConfig(Section):
-    confidence: float = Field(0.95, gt=0, lt=1)
-    bootstrap_samples: int = Field(2000, ge=100)
+    confidence: float = Field(0.95, gt=0, lt=1, description="Level of every interval.")
+    bootstrap_samples: int = Field(2000, ge=100, description="Resamples behind the interval of a difference.")
 
 
 class RunConfig(Section):
     """Everything that one run of the course is parameterised by."""
 
     profile: str = Field("tiny", pattern=r"^[A-Za-z0-9_.-]+$", description="Names runs/<profile>/.")
-    seed: int = Field(7, ge=0)
+    seed: int = Field(7, ge=0, description="Everything that is drawn at random depends on it.")
     databases: DatabasesConfig = DatabasesConfig()
     schema_: SchemaConfig = Field(SchemaConfig(), alias="schema")
     execution: ExecutionConfig = ExecutionConfig()
