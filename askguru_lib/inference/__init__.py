@@ -1,0 +1,27 @@
+"""From a question to an answer: batched generation, schema constraints, candidates, selection, refinement."""
+
+from askguru_lib.inference.candidates import Candidate, MultiCandidateInference
+from askguru_lib.inference.constraints import SchemaConstraint
+from askguru_lib.inference.critic import Selection, SQLCritic, majority_vote
+from askguru_lib.inference.generation import Generated, Generator, answer, load_model, question_prompt
+from askguru_lib.inference.parsing import parse_sql
+from askguru_lib.inference.refinement import Flips, Refinement, flips, refine
+
+__all__ = [
+    "Candidate",
+    "Flips",
+    "Generated",
+    "Generator",
+    "MultiCandidateInference",
+    "Refinement",
+    "SQLCritic",
+    "SchemaConstraint",
+    "Selection",
+    "answer",
+    "flips",
+    "load_model",
+    "majority_vote",
+    "parse_sql",
+    "question_prompt",
+    "refine",
+]

@@ -1,0 +1,154 @@
+"""Several candidate queries per question: beams, temperature samples, or some of both.
+
+The prompt is computed once per question and its keys and values are shared by all its candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from askguru_lib.config import RunConfig
+from askguru_lib.data.synthesis import normalize_sql
+from askguru_lib.databases.m_schema import MSchema
+from askguru_lib.errors import InferenceError
+from askguru_lib.inference.generation import Generated, Generator, Mode
+
+SPARE = 2
+ROUNDS = 2
+HOTTER = 1.3
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One of a question's candidates.
+
+    Attributes:
+        source: ``beam``, ``sample``, or ``repeat`` when nothing distinct was left to fill up with.
+        count: how many decoded sequences came to this SQL.
+    """
+
+    sql: str
+    text: str
+    logprob: float
+    new_tokens: int
+    source: str
+    count: int = 1
+
+
+class MultiCandidateInference:
+    """Exactly ``n`` candidates per prompt, distinct as normalised SQL where the model offers that many.
+
+    Order: beams, most probable first, then samples in the order drawn. A duplicate is dropped and counted on its first
+    occurrence; places that it leaves free are filled, in this order, with further beams (of a few spare ones), further
+    samples at a rising temperature, and at last with repeats of the first candidates.
+
+    Args:
+        generator: answers prompts.
+        config: instead of the generator's.
+    """
+
+    def __init__(self, generator: Generator, config: RunConfig | None = None) -> None:
+        self.generator = generator
+        self.config = config or generator.config
+
+    def generate_candidates_beam_search(
+        self, prompts: Sequence[str], num_candidates: int | None = None, **options: Any
+    ) -> list[list[Candidate]]:
+        """Candidates from one beam search; options as :meth:`generate`."""
+        return self.generate(prompts, num_candidates, method="beam", **options)
+
+    def generate_candidates_temperature_sampling(
+        self, prompts: Sequence[str], num_candidates: int | None = None, **options: Any
+    ) -> list[list[Candidate]]:
+        """Candidates drawn at the configuration's temperature and top-p."""
+        return self.generate(prompts, num_candidates, method="sampling", **options)
+
+    def generate_candidates_hybrid(
+        self, prompts: Sequence[str], num_candidates: int | None = None, **options: Any
+    ) -> list[list[Candidate]]:
+        """``num_beams`` beams (of the configuration), the rest samples, from the same forward passes."""
+        return self.generate(prompts, num_candidates, method="hybrid", **options)
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        num_candidates: int | None = None,
+        *,
+        method: Mode | None = None,
+        schemas: Sequence[MSchema] | None = None,
+        dialect: str = "sqlite",
+        temperature: float | None = None,
+        seed: int | None = None,
+        desc: str | None = None,
+    ) -> list[list[Candidate]]:
+        """Candidates of every prompt, in the prompts' order.
+
+        Args:
+            num_candidates: per prompt; by default the configuration's.
+            method: ``beam``, ``sampling`` or ``hybrid``; by default the configuration's.
+            schemas: one per prompt: constrain identifiers to it.
+            dialect: for the constraint and for telling duplicates.
+            temperature, seed: of the samples.
+            desc: label of a progress bar.
+
+        Raises:
+            InferenceError: no candidate is asked for.
+        """
+        settings = self.config.inference
+        n = settings.num_candidates if num_candidates is None else num_candidates
+        if n < 1:
+            raise InferenceError("at least one candidate is needed", where="num_candidates", hint="5 is usual")
+        method = method or settings.generation_method
+        beams = {"beam": n, "sampling": 0}.get(method, min(settings.num_beams, n))
+        warmth = temperature or settings.temperature
+        common = {"dialect": dialect, "temperature": warmth}
+        found = self.generator.generate(
+            prompts, num_return=n + SPARE, mode="hybrid" if beams else "sampling", seed=seed, desc=desc,
+            num_beams=(n + SPARE if beams == n else beams + SPARE) if beams else None, schemas=schemas, **common,
+        )  # fmt: skip
+        chosen = [_distinct(_ranked(answers, beams), n, dialect) for answers in found]
+        first_seed = self.config.seed if seed is None else seed
+        for turn in range(1, ROUNDS + 1 if method != "beam" else 1):
+            short = [i for i, candidates in enumerate(chosen) if len(candidates) < n]
+            if not short:
+                break
+            common["temperature"] = warmth * HOTTER**turn
+            more = self.generator.generate(
+                [prompts[i] for i in short], num_return=n, mode="sampling", seed=first_seed + 7919 * turn,
+                schemas=[schemas[i] for i in short] if schemas is not None else None, **common,
+            )  # fmt: skip
+            for i, answers in zip(short, more, strict=True):
+                chosen[i] = _distinct([*chosen[i], *map(_candidate, answers)], n, dialect)
+        return [_filled(candidates, n) for candidates in chosen]
+
+
+def _candidate(answer: Generated) -> Candidate:
+    source = "sample" if answer.source == "sample" else "beam"
+    return Candidate(answer.sql, answer.text, answer.logprob, answer.new_tokens, source)
+
+
+def _ranked(answers: Sequence[Generated], beams: int) -> list[Candidate]:
+    """Beams, samples, then the spare beams; within beams finished ones come first."""
+    candidates = [_candidate(a) for a in answers]
+    ended = {id(c): a.finished for c, a in zip(candidates, answers, strict=True)}
+    from_beams = sorted((c for c in candidates if c.source == "beam"), key=lambda c: not ended[id(c)])
+    samples = [c for c in candidates if c.source == "sample"]
+    return [*from_beams[:beams], *samples, *from_beams[beams:]]
+
+
+def _distinct(candidates: Sequence[Candidate], n: int, dialect: str) -> list[Candidate]:
+    """The first ``n`` that differ as normalised SQL, each with the number of its occurrences."""
+    counts: dict[str, int] = {}
+    first: dict[str, Candidate] = {}
+    for candidate in candidates:
+        key = normalize_sql(candidate.sql, dialect)
+        counts[key] = counts.get(key, 0) + candidate.count
+        first.setdefault(key, candidate)
+    return [replace(candidate, count=counts[key]) for key, candidate in first.items()][:n]
+
+
+def _filled(candidates: list[Candidate], n: int) -> list[Candidate]:
+    repeats = [replace(candidates[i % len(candidates)], source="repeat") for i in range(n - len(candidates))]
+    return [*candidates, *repeats]

@@ -1,0 +1,193 @@
+"""Choosing among candidates: a vote by execution result, or a critic that reads the results.
+
+Candidates are executed, grouped by equal results, and one per group is put before the critic. It answers with a letter,
+so its opinion is read from the probabilities of the letters after one forward pass; every group stands once at every
+position, so that position does not matter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from string import ascii_uppercase
+from typing import Any
+
+from askguru_lib.data.prompts import build_prompt
+from askguru_lib.databases.executor import Result
+from askguru_lib.errors import InferenceError
+from askguru_lib.evaluation.matching import ex
+from askguru_lib.inference.generation import Generator
+
+PREVIEW_ROWS = 10
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A choice among candidates.
+
+    Attributes:
+        index, sql: the chosen candidate.
+        scores: one per candidate, summing to 1 over groups; candidates with equal results have equal scores.
+        method: ``critic``, ``majority`` or ``only`` (there was nothing to choose).
+    """
+
+    index: int
+    sql: str
+    scores: tuple[float, ...]
+    method: str
+
+
+def group_by_result(candidates: Sequence[str], results: Sequence[Result], dialect: str = "sqlite") -> list[list[int]]:
+    """Indices of candidates with equal results, groups in order of first appearance; failures are left out."""
+    groups: list[list[int]] = []
+    for i, result in enumerate(results):
+        if not result.ok:
+            continue
+        for group in groups:
+            j = group[0]
+            same = result == results[j] and candidates[i] == candidates[j]
+            if same or (
+                ex(result, results[j], candidates[j], dialect) and ex(results[j], result, candidates[i], dialect)
+            ):
+                group.append(i)
+                break
+        else:
+            groups.append([i])
+    return groups
+
+
+def majority_vote(
+    candidates: Sequence[str],
+    results: Sequence[Result],
+    dialect: str = "sqlite",
+    weights: Sequence[float] | None = None,
+) -> int:
+    """Index of the first candidate of the largest group of equal results.
+
+    A group with rows beats an empty one: a question is asked of data that is there. On equal votes the group that
+    appears first wins, which is the one with the most probable beam. If every candidate fails, it is the first.
+
+    Args:
+        candidates: SQL of each.
+        results: of executing each.
+        weights: votes of each candidate, by default one.
+    """
+    groups = group_by_result(candidates, results, dialect)
+    if not groups:
+        return 0
+    votes = [1.0] * len(candidates) if weights is None else list(weights)
+    best = max(groups, key=lambda g: (bool(results[g[0]].rows), sum(votes[i] for i in g), -g[0]))
+    return best[0]
+
+
+class SQLCritic:
+    """Chooses the candidate that a model trained on selection finds most convincing.
+
+    Args:
+        generator: its model was trained on the ``sql_select`` task.
+        enabled: False falls back to the vote; by default the configuration's ``use_critic``.
+        max_groups: only the groups with the most votes are put before the critic.
+    """
+
+    def __init__(self, generator: Generator, enabled: bool | None = None, max_groups: int = 5) -> None:
+        self.generator = generator
+        self.enabled = generator.config.inference.use_critic if enabled is None else enabled
+        self.max_groups = max_groups
+
+    def select_best_candidate(
+        self,
+        question: str,
+        db_schema: str,
+        evidence: str,
+        candidates: Sequence[str],
+        exec_results: Sequence[Result],
+        dialect: str = "sqlite",
+    ) -> Selection:
+        """Choose for one question.
+
+        Args:
+            db_schema: M-Schema text.
+            candidates: SQL of each.
+            exec_results: of executing each.
+        """
+        item = {
+            "question": question, "db_schema": db_schema, "evidence": evidence,
+            "candidates": candidates, "results": exec_results, "dialect": dialect,
+        }  # fmt: skip
+        return self.select_many([item])[0]
+
+    def select_many(self, items: Sequence[Mapping[str, Any]], desc: str | None = None) -> list[Selection]:
+        """Choose for many questions at once.
+
+        Args:
+            items: mappings with ``question``, ``db_schema``, ``evidence``, ``candidates`` (SQL), ``results``,
+                ``dialect``.
+            desc: label of a progress bar.
+        """
+        plans = [self._groups(item) for item in items]
+        prompts: list[str] = []
+        places: list[tuple[int, tuple[int, ...]]] = []
+        for i, (item, groups) in enumerate(zip(items, plans, strict=True)):
+            if self.enabled and len(groups) > 1:
+                for order in rotations(len(groups)):
+                    prompts.append(self.prompt(item, [groups[g][0] for g in order]))
+                    places.append((i, order))
+        scored = (
+            self.generator.score_options(prompts, list(ascii_uppercase[: self.max_groups]), desc) if prompts else []
+        )
+        sums: dict[int, list[float]] = {}
+        for (i, order), letters in zip(places, scored, strict=True):
+            shares = letter_shares([letters[ascii_uppercase[p]] for p in range(len(order))])
+            total = sums.setdefault(i, [0.0] * len(order))
+            for place, group in enumerate(order):
+                total[group] += shares[place] / len(order)
+        return [
+            self._decide(item, groups, sums.get(i)) for i, (item, groups) in enumerate(zip(items, plans, strict=True))
+        ]
+
+    def prompt(self, item: Mapping[str, Any], shown: Sequence[int]) -> str:
+        """The selection prompt that shows some candidates, in the order given, each with its first rows."""
+        if len(item["candidates"]) != len(item["results"]):
+            raise InferenceError("as many results as candidates are needed", where="results", hint="execute every one")
+        return build_prompt(
+            "sql_select",
+            db_schema=item["db_schema"],
+            question=item["question"],
+            evidence=item.get("evidence") or "",
+            order=self.generator.config.model.prompt_order,
+            dialect=item.get("dialect", "sqlite"),
+            candidates=[(item["candidates"][c], item["results"][c].preview(PREVIEW_ROWS)) for c in shown],
+        )
+
+    def _groups(self, item: Mapping[str, Any]) -> list[list[int]]:
+        groups = group_by_result(item["candidates"], item["results"], item.get("dialect", "sqlite"))
+        kept = sorted(groups, key=lambda g: (-len(g), g[0]))[: self.max_groups]
+        return sorted(kept)
+
+    def _decide(self, item: Mapping[str, Any], groups: list[list[int]], shares: list[float] | None) -> Selection:
+        candidates = list(item["candidates"])
+        if shares is None:
+            index = majority_vote(candidates, item["results"], item.get("dialect", "sqlite"))
+            total = sum(len(g) for g in groups) or 1
+            shares = [len(g) / total for g in groups]
+            method = "only" if len(groups) < 2 else "majority"
+        else:
+            index, method = groups[max(range(len(groups)), key=shares.__getitem__)][0], "critic"
+        scores = [0.0] * len(candidates)
+        for group, share in zip(groups, shares, strict=True):
+            for i in group:
+                scores[i] = share
+        return Selection(index, candidates[index], tuple(scores), method)
+
+
+def rotations(n: int) -> list[tuple[int, ...]]:
+    """Orders in which every one of ``n`` groups stands exactly once at every position."""
+    return [tuple((start + i) % n for i in range(n)) for start in range(n)]
+
+
+def letter_shares(logprobs: Sequence[float], exp: Callable[[float], float] = math.exp) -> list[float]:
+    """Log-probabilities of the letters that may be answered, as shares that sum to 1."""
+    top = max(logprobs)
+    weights = [exp(p - top) for p in logprobs]
+    return [w / sum(weights) for w in weights]

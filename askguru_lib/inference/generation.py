@@ -1,0 +1,368 @@
+"""From prompts to SQL: loading a model, answering in batches, resumable predictions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from tqdm import tqdm
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from askguru_lib.config import RunConfig, project_root
+from askguru_lib.data.files import Journal, read_records, write_jsonl
+from askguru_lib.data.prompts import build_prompt
+from askguru_lib.databases.executor import Executor
+from askguru_lib.databases.m_schema import MSchema
+from askguru_lib.errors import AskGuruError, ConfigError, InferenceError
+from askguru_lib.inference.constraints import SchemaConstraint
+from askguru_lib.inference.decoding import Batch, Hypothesis, SharedDecoder, plan_batches
+from askguru_lib.inference.parsing import parse_sql
+
+Mode = Literal["greedy", "beam", "sampling", "hybrid"]
+log = logging.getLogger(__name__)
+
+
+def load_model(
+    name_or_path: str | Path, adapter: str | Path | None = None, config: RunConfig | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A model ready to answer, with its tokenizer; a LoRA adapter is merged into the weights, which makes it free.
+
+    Args:
+        name_or_path: folder (relative ones count from the project's root) or hub name.
+        adapter: folder of a PEFT adapter.
+        config: its ``model`` section gives type and quantization.
+
+    Raises:
+        InferenceError: model or adapter cannot be loaded.
+    """
+    settings = (config or RunConfig()).model
+    source = str(_existing(name_or_path) or name_or_path)
+    options: dict[str, Any] = {"dtype": getattr(torch, settings.dtype)}
+    if torch.cuda.is_available():
+        options["device_map"] = "auto"
+    if settings.quantization != "none":
+        four = settings.quantization == "4bit"
+        options["quantization_config"] = BitsAndBytesConfig(load_in_4bit=four, load_in_8bit=not four)
+    try:
+        kind = AutoConfig.from_pretrained(source).model_type
+        text_only = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+        loader: Any = AutoModelForCausalLM if text_only else AutoModelForImageTextToText
+        model = loader.from_pretrained(source, **options)
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        if adapter is not None:
+            from peft import PeftModel
+
+            model = PeftModel.from_pretrained(model, str(adapter))
+            model = model if settings.quantization != "none" else model.merge_and_unload()  # type: ignore[operator]
+    except (OSError, ValueError, KeyError) as e:
+        place = f"{source} + {adapter}" if adapter else source
+        raise InferenceError(f"cannot load the model ({e})", where=place, hint="give a folder or a hub name") from e
+    return model.eval(), tokenizer
+
+
+def _existing(name: str | Path) -> Path | None:
+    if Path(name).exists():
+        return Path(name)
+    try:
+        rooted = project_root() / name
+    except ConfigError:
+        return None
+    return rooted if rooted.exists() else None
+
+
+@torch.no_grad()
+def fingerprint(model: PreTrainedModel) -> str:
+    """A hash of a few values of every weight: equal for equal models, wherever they were loaded from."""
+    digest = hashlib.sha256()
+    for name, weight in model.named_parameters():
+        flat = weight.detach().reshape(-1)
+        some = flat[:: max(1, flat.numel() // 32)][:33].float().cpu()
+        digest.update(f"{name}{tuple(weight.shape)}{weight.dtype}".encode() + some.numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Generated:
+    """One answer: its SQL, the raw text, the model's log-probability, its length, where it came from."""
+
+    sql: str
+    text: str
+    logprob: float
+    new_tokens: int
+    source: str = "greedy"
+    finished: bool = True
+
+
+class Generator:
+    """Answers prompts in batches.
+
+    Args:
+        model, tokenizer: as :func:`load_model` returns them.
+        config: the ``inference`` section and the seed are used.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: RunConfig) -> None:
+        self.model, self.tokenizer, self.config = model, tokenizer, config
+        ends = model.generation_config.eos_token_id if model.generation_config else None
+        eos = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
+        if not eos:
+            raise InferenceError("neither tokenizer nor model names an end-of-answer token", where="eos_token_id")
+        self.decoder = SharedDecoder(model, sorted(eos))
+        self.fingerprint = fingerprint(model)
+        self._constraints: dict[tuple[str, str], SchemaConstraint] = {}
+
+    def tokenize(self, prompts: Sequence[str]) -> list[list[int]]:
+        """Prompts as conversations, by the tokenizer's chat template, in one go (never rendered and read again)."""
+        talks = [[{"role": "user", "content": prompt}] for prompt in prompts]
+        if not talks:
+            return []
+        return self.tokenizer.apply_chat_template(  # type: ignore[return-value]
+            talks, tokenize=True, add_generation_prompt=True, return_dict=False
+        )
+
+    def constraint(self, schema: MSchema, dialect: str = "sqlite") -> SchemaConstraint:
+        """The schema's constraint; what it has worked out is kept for the next questions."""
+        key = (schema.to_mschema(), dialect)
+        if key not in self._constraints:
+            self._constraints[key] = SchemaConstraint(self.tokenizer, schema, dialect)
+        return self._constraints[key]
+
+    def stream(
+        self,
+        prompts: Sequence[str],
+        *,
+        num_return: int = 1,
+        mode: Mode = "greedy",
+        num_beams: int | None = None,
+        temperature: float | None = None,
+        schemas: Sequence[MSchema] | None = None,
+        dialect: str = "sqlite",
+        max_new_tokens: int | None = None,
+        desc: str | None = None,
+        seed: int | None = None,
+    ) -> Iterator[tuple[Batch, list[list[Generated]], float]]:
+        """Batches as they are done: which prompts, their answers, seconds. Arguments as :meth:`generate`."""
+        settings = self.config.inference
+        beams, samples = self._rows(mode, num_return, num_beams)
+        ids = self.tokenize(prompts)
+        constraints = [self.constraint(s, dialect) for s in schemas] if schemas is not None else None
+        first_seed = self.config.seed if seed is None else seed
+        bar = tqdm(total=len(prompts), desc=desc, unit="question", file=sys.stderr, disable=desc is None)
+        with bar:
+            for batch in plan_batches(ids, settings.batch_size):
+                started = time.perf_counter()
+                found = self.decoder.decode(
+                    [ids[i] for i in batch.indices],
+                    batch.prefix,
+                    beams=beams,
+                    samples=samples,
+                    max_new_tokens=max_new_tokens or settings.max_new_tokens,
+                    temperature=temperature or settings.temperature,
+                    top_p=settings.top_p,
+                    seeds=[_seed(first_seed, prompts[i]) for i in batch.indices],
+                    constraints=[constraints[i] for i in batch.indices] if constraints else None,
+                )
+                answers = [[self._read(h) for h in hypotheses] for hypotheses in found]
+                yield batch, answers, time.perf_counter() - started
+                bar.update(len(batch.indices))
+
+    def generate(self, prompts: Sequence[str], **options: Any) -> list[list[Generated]]:
+        """Answers of every prompt, in the prompts' order.
+
+        Args:
+            prompts: user messages; the chat template is applied here.
+            num_return: answers per prompt.
+            mode: ``greedy``, ``beam``, ``sampling`` or ``hybrid`` (``num_beams`` beams, the rest samples); beams come
+                first, most probable first.
+            num_beams, temperature, max_new_tokens: instead of the configuration's.
+            schemas: one per prompt: constrain identifiers to it.
+            dialect: of the constraint.
+            desc: label of a progress bar.
+            seed: of the samples; a prompt's draws depend on it and on the prompt, not on the batch.
+        """
+        answers: list[list[Generated]] = [[] for _ in prompts]
+        for batch, found, _ in self.stream(prompts, **options):
+            for i, those in zip(batch.indices, found, strict=True):
+                answers[i] = those
+        return answers
+
+    def score_options(
+        self, prompts: Sequence[str], options: Sequence[str], desc: str | None = None
+    ) -> list[dict[str, float]]:
+        """Log-probability of each short answer after each prompt, in one forward pass over the prompt."""
+        ids = self.tokenize(prompts)
+        tokens = [self._answer_tokens(option) for option in options]
+        scores: list[dict[str, float]] = [{} for _ in prompts]
+        with tqdm(total=len(prompts), desc=desc, unit="prompt", file=sys.stderr, disable=desc is None) as bar:
+            for batch in plan_batches(ids, self.config.inference.batch_size):
+                table = self.decoder.score([ids[i] for i in batch.indices], batch.prefix, tokens)
+                for i, row in zip(batch.indices, table.tolist(), strict=True):
+                    scores[i] = dict(zip(options, row, strict=True))
+                bar.update(len(batch.indices))
+        return scores
+
+    def _answer_tokens(self, answer: str) -> list[int]:
+        """Tokens of an answer where the chat template puts it."""
+        asked = [{"role": "user", "content": "?"}]
+        before = self.tokenize(["?"])[0]
+        whole: list[int] = self.tokenizer.apply_chat_template(  # type: ignore[assignment]
+            [*asked, {"role": "assistant", "content": answer}], tokenize=True, return_dict=False
+        )
+        tokens = whole[len(before) :]
+        while tokens and tokens[-1] in self.decoder.eos.tolist():
+            tokens.pop()
+        return tokens
+
+    def _rows(self, mode: Mode, num_return: int, num_beams: int | None) -> tuple[int, int]:
+        if mode == "greedy":
+            if num_return != 1:
+                raise InferenceError(
+                    "greedy decoding has one answer", where=f"num_return={num_return}", hint="use beam"
+                )
+            return 1, 0
+        if mode == "beam":
+            return num_return, 0
+        if mode == "sampling":
+            return 0, num_return
+        beams = min(num_beams or self.config.inference.num_beams, num_return)
+        return beams, num_return - beams
+
+    def _read(self, hypothesis: Hypothesis) -> Generated:
+        text = str(self.tokenizer.decode(list(hypothesis.tokens), skip_special_tokens=True))
+        return Generated(
+            parse_sql(text), text, hypothesis.logprob, len(hypothesis.tokens), hypothesis.source, hypothesis.finished
+        )
+
+
+def _seed(seed: int, prompt: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}:{prompt}".encode()).digest()[:7])
+
+
+def question_prompt(record: Mapping[str, Any], config: RunConfig) -> str:
+    """The prompt that asks a processed record's question."""
+    return build_prompt(
+        f"nl2{dialect_of(record, config)}",
+        db_schema=record["db_schema"],
+        question=record["question"],
+        evidence=record.get("evidence") or "",
+        order=config.model.prompt_order,
+    )
+
+
+def dialect_of(record: Mapping[str, Any], config: RunConfig) -> str:
+    """A record's dialect: its own ``sql_type``, else the configuration's engine."""
+    return str(record.get("sql_type") or config.databases.engine)
+
+
+def schemas_of(records: Sequence[Mapping[str, Any]]) -> list[MSchema]:
+    """The records' schemas, each distinct text read once.
+
+    Raises:
+        InferenceError: a record's ``db_schema`` is not M-Schema.
+    """
+    known: dict[str, MSchema] = {}
+    for record in records:
+        text = record["db_schema"]
+        if text not in known:
+            try:
+                known[text] = MSchema.from_text(text)
+            except AskGuruError as e:
+                raise InferenceError(f"its schema cannot be read: {e}", where=f"record {record.get('id')}") from e
+    return [known[record["db_schema"]] for record in records]
+
+
+def answer(
+    test_set: Sequence[Mapping[str, Any]],
+    generator: Generator,
+    out_path: str | Path,
+    config: RunConfig,
+    executor: Executor | None = None,
+    *,
+    constrained: bool | None = None,
+    desc: str | None = None,
+) -> list[dict[str, Any]]:
+    """Answer every question greedily, one JSON line each; a killed call goes on where it stopped.
+
+    A line is kept on resuming only if model, settings and prompt are those that made it (its ``key``); others are
+    answered again.
+
+    Args:
+        test_set: processed records with ``id``.
+        out_path: JSON Lines file, in the test set's order once complete.
+        executor: if given, each line also gets ``failure``: the kind of error its SQL meets, or null.
+        constrained: instead of the configuration's.
+        desc: label of a progress bar.
+    """
+    path = Path(out_path)
+    bound = config.inference.constrained if constrained is None else constrained
+    prompts = [question_prompt(r, config) for r in test_set]
+    settings = [generator.fingerprint, bound, config.inference.max_new_tokens]
+    keys = [hashlib.sha256(json.dumps([*settings, p]).encode()).hexdigest()[:16] for p in prompts]
+    done = _reusable(path, {str(r["id"]): k for r, k in zip(test_set, keys, strict=True)})
+    todo = [i for i, record in enumerate(test_set) if str(record["id"]) not in done]
+    part = path.with_name(path.name + ".part")
+    if todo:
+        records = [test_set[i] for i in todo]
+        dialect = dialect_of(records[0], config)
+        schemas = schemas_of(records) if bound and dialect not in ("cypher", "ngql") else None
+        with Journal(part) as journal:
+            stream = generator.stream([prompts[i] for i in todo], schemas=schemas, dialect=dialect, desc=desc)
+            for batch, found, seconds in stream:
+                lines = []
+                for j, (best, *_) in zip(batch.indices, found, strict=True):
+                    line = prediction(records[j], best, 1000 * seconds / len(found), keys[todo[j]])
+                    lines.append(line)
+                    done[line["id"]] = line
+                if executor is not None:
+                    results = executor.run_many([(line["db_name"], line["sql"]) for line in lines])
+                    for line, result in zip(lines, results, strict=True):
+                        line["failure"] = result.failure.kind if result.failure else None
+                journal.append(*lines)
+    predictions = [done[str(record["id"])] for record in test_set]
+    write_jsonl(path, predictions)
+    part.unlink(missing_ok=True)
+    return predictions
+
+
+def prediction(record: Mapping[str, Any], best: Generated, elapsed_ms: float, key: str = "") -> dict[str, Any]:
+    """A line of a predictions file."""
+    return {
+        "id": str(record["id"]),
+        "db_name": record["db_name"],
+        "question": record["question"],
+        "sql": best.sql,
+        "text": best.text,
+        "new_tokens": best.new_tokens,
+        "logprob": round(best.logprob, 4),
+        "finished": best.finished,
+        "elapsed_ms": round(elapsed_ms, 2),
+        "key": key,
+    }
+
+
+def _reusable(path: Path, keys: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Lines of an earlier call that today's call would write again, by id."""
+    part = path.with_name(path.name + ".part")
+    with Journal(part) as journal:
+        lines = [*(read_records(path) if path.exists() else []), *journal.records]
+    kept = {line["id"]: line for line in lines if line.get("key") == keys.get(line["id"])}
+    if stale := sum(1 for line in lines if line["id"] in keys and line["id"] not in kept):
+        log.warning("%s: %d predictions of another model, prompt or setting are made anew", path, stale)
+    return kept

@@ -1,0 +1,56 @@
+"""The words of SQL that the scanner knows, by what they do."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from sqlglot.dialects.dialect import Dialect
+
+
+def _set(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+KEYWORDS = _set(
+    "select distinct all from join left right full inner outer cross natural on using where and or not in is null like "
+    "glob between exists case when then else end group by having order asc desc nulls first last limit offset union "
+    "intersect except with recursive as over partition rows range groups preceding following unbounded current row "
+    "filter collate nocase binary rtrim escape cast true false current_date current_time current_timestamp values "
+    "materialized window no others ties exclude"
+)
+MORE_KEYWORDS = _set(
+    "ilike any some fetch next only interval date time timestamp year month day hour minute second quarter week "
+    "extract lateral qualify similar to regexp rlike div mod separator rollup cube grouping sets for at zone dual "
+    "rownum sysdate within array"
+)
+SQLITE_FUNCTIONS = _set(
+    "abs avg cast ceil ceiling changes char coalesce concat concat_ws count cume_dist date datetime dense_rank exp "
+    "first_value floor format glob group_concat hex if ifnull iif instr julianday lag last_value lead length like ln "
+    "log log10 log2 lower ltrim max min mod nth_value ntile nullif percent_rank pi pow power printf quote rank replace "
+    "round row_number rtrim sign sqrt strftime string_agg substr substring sum time timediff total trim trunc typeof "
+    "unicode unixepoch upper json_extract"
+)
+OPENS_BRACKET = _set(
+    "in and or not on using as over exists values then else when where select by having filter distinct from join all "
+    "any some between like is union except intersect case limit offset partition order group materialized"
+)
+TYPES = _set(
+    "integer int bigint smallint real float double precision numeric decimal text varchar char character varying date "
+    "datetime timestamp time boolean bool blob number unsigned signed varchar2 string"
+)
+CLAUSES = _set("select from on where group having order limit window qualify")
+ENDS_FROM = _set("where group having order limit union intersect except window qualify fetch offset")
+AFTER_TABLE = ENDS_FROM | _set("join left right full inner outer cross natural on using as")
+BEFORE_TABLE = _set("select with values lateral")
+STRUCTURE = CLAUSES | ENDS_FROM | _set("as join with")
+RESERVED = KEYWORDS - _set("first last row rows range filter binary rtrim no groups current")
+
+
+@lru_cache(maxsize=16)
+def functions_of(dialect: str) -> frozenset[str]:
+    """Names of the functions that a dialect knows, in lower case."""
+    if dialect == "sqlite":
+        return SQLITE_FUNCTIONS
+    name = {"postgresql": "postgres"}.get(dialect, dialect)
+    known = Dialect.get_or_raise(name).parser_class.FUNCTIONS
+    return SQLITE_FUNCTIONS | frozenset(f.lower() for f in known)
