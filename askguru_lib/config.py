@@ -129,7 +129,7 @@ class TrainingConfig(Section):
     gradient_accumulation: int = Field(2, ge=1, description="Micro batches per step and device.")
     packing: bool = Field(False, description="Several samples in one sequence; wants flash attention.")
     gradient_checkpointing: bool = Field(
-        False, description="Compute activations twice to hold them never: less memory."
+        False, description="Recompute activations instead of keeping them: less memory, more time."
     )
     bf16: bool = Field(True, description="bf16 autocast, on devices that multiply bf16 in hardware.")
     logging_steps: int = Field(5, ge=1, description="Steps between two lines of the log.")
@@ -268,7 +268,9 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def project_root(start: str | Path | None = None) -> Path:
-    """The folder that holds ``params/`` and ``notebooks/``: found from the working directory upwards, else from this file.
+    """The folder that holds ``params/`` and ``notebooks/``, looked for from the working directory upwards.
+
+    From elsewhere it is the one that this file lies in; the environment variable ``ASKGURU_ROOT`` overrides both.
 
     Raises:
         ConfigError: neither place belongs to the project.

@@ -62,9 +62,8 @@ def write(path: Path, records: list[dict]) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("base")
+def save_random_model(folder: Path) -> Path:
+    """A Mistral of two narrow layers that knows nothing, with its tokenizer."""
     tokenizer = byte_tokenizer()
     torch.manual_seed(0)
     MistralForCausalLM(
@@ -84,6 +83,11 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_random_model(tmp_path_factory.mktemp("base"))
 
 
 def config(base: Path, lora: dict | None = None, **training: object) -> RunConfig:

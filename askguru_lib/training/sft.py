@@ -177,7 +177,8 @@ def sft_config(config: RunConfig, folder: Path, *, evaluate: bool) -> SFTConfig:
     from trl import SFTConfig
 
     t = config.training
-    device = torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cpu"
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    device = accelerator.type if accelerator else "cpu"
     deepspeed = str(project_root() / t.deepspeed) if t.deepspeed else None
     return SFTConfig(
         output_dir=str(folder),

@@ -19,10 +19,10 @@ from askguru_lib.training.encoding import IGNORED
 class DeepCustomTrainer(SFTTrainer):
     """Supervised fine-tuning on completions, for any causal language model.
 
-    Two of TRL's methods are replaced (a third, the model card of every checkpoint, is dropped). ``compute_loss`` asks the model for logits at answer positions only: the prompt
-    is twenty times as long as the answer, so most of a vocabulary-wide projection would be thrown away.
-    ``_get_train_sampler`` batches samples of similar length in an order that depends on seed and epoch alone, so that
-    a resumed run sees what an unbroken one would have seen.
+    Two of TRL's methods are replaced; a third, the model card of every checkpoint, is dropped. ``compute_loss`` asks
+    the model for logits at answer positions only: the prompt is twenty times as long as the answer, so most of a
+    vocabulary-wide projection would be thrown away. ``_get_train_sampler`` batches samples of similar length in an
+    order that depends on seed and epoch alone, so that a resumed run sees what an unbroken one would have seen.
     """
 
     def compute_loss(

@@ -1,0 +1,376 @@
+"""The command line: each command calls the function that the notebook of the same stage calls."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from askguru_lib.errors import AskGuruError
+
+if TYPE_CHECKING:
+    from askguru_lib.config import RunConfig
+    from askguru_lib.inference.generation import Generator
+
+app = typer.Typer(
+    help="askGuru-SQL: from an unknown database to a fine-tuned, honestly measured text-to-SQL model.\n\n"
+    "The usual order: databases → process → assemble → train → infer (or multi-infer) → eval. "
+    "`askguru COMMAND --help` shows an example of each. Flags may be written --like_this or --like-this.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": lambda t: t.replace("-", "_")},
+)
+
+
+Config = Annotated[Path | None, typer.Option("--config", help="Parameter file. Default: params/tiny.yaml.")]
+Connections = Annotated[Path, typer.Option("--db_conn_config", help="db_conn.json: where the databases are.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model_name_or_path",
+        "--generator_path",
+        help="Model folder, adapter folder or hub name. Default: the parameter file's base model.",
+    ),
+]
+TestSet = Annotated[
+    Path,
+    typer.Option("--test_set_path", "--test_data_path", help="Processed questions with 'id' (JSON or JSON Lines)."),
+]
+Version = Annotated[str, typer.Option("--expr_version", help="Name of this experiment: names the output file.")]
+Output = Annotated[
+    Path | None, typer.Option("--output_path", help="Predictions. Default: predictions_<expr_version>.jsonl.")
+]
+
+
+@app.command()
+def databases(
+    folder: Annotated[Path, typer.Option("--folder", help="Receives the databases and their db_conn.json.")],
+    names: Annotated[list[str] | None, typer.Option("--name", help="Only these (may be repeated).")] = None,
+) -> None:
+    """Build the embedded sample databases.
+
+    Example: askguru databases --folder runs/tiny/databases
+    """
+    from askguru_lib.databases.samples import NAMES, build_all
+
+    typer.echo(build_all(folder, tuple(names) if names else NAMES))
+
+
+@app.command()
+def process(
+    raw_data_path: Annotated[Path, typer.Option("--raw_data_path", help="Questions with their SQL, raw format.")],
+    db_conn_config: Connections,
+    processed_data_dir: Annotated[Path, typer.Option("--processed_data_dir", help="Receives processed and rejected.")],
+    config: Config = None,
+    resume: Annotated[bool, typer.Option("--resume/--no_resume", help="Go on where a killed call stopped.")] = True,
+) -> None:
+    """Run every gold query on its database; keep what can be trusted, list what cannot.
+
+    Example: askguru process --raw_data_path raw.json --db_conn_config db_conn.json --processed_data_dir processed/
+    """
+    from askguru_lib.data.processing import process_data
+
+    report = process_data(raw_data_path, db_conn_config, processed_data_dir, config=_config(config), resume=resume)
+    typer.echo(f"{report.processed}: {_counted(report.counts)}")
+    if report.reasons:
+        typer.echo(f"{report.rejected}: {_counted(report.reasons)}")
+
+
+@app.command()
+def assemble(
+    dataset_config_path: Annotated[Path, typer.Option("--dataset_config_path", help="datasets.json: what goes in.")],
+    save_path: Annotated[
+        Path, typer.Option("--save_path", help="Folder for train.jsonl, val.jsonl and data_card.json, or a .json file.")
+    ],
+    db_conn_config: Annotated[
+        Path | None, typer.Option("--db_conn_config", help="Prove every rewritten query on its database.")
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Mix processed data into a training set: tasks, augmentation, leakage check.
+
+    Example: askguru assemble --dataset_config_path datasets.json --save_path training/
+    """
+    import shutil
+    from contextlib import nullcontext
+
+    from askguru_lib.data.assembly import assemble_dataset
+    from askguru_lib.databases.connection import load_connections
+    from askguru_lib.databases.executor import Executor
+
+    settings = _config(config)
+    is_file = save_path.suffix in (".json", ".jsonl")
+    folder = save_path.parent if is_file else save_path
+    runner = Executor.from_config(load_connections(db_conn_config), settings.execution) if db_conn_config else None
+    with runner or nullcontext():
+        report = assemble_dataset(dataset_config_path, folder, config=settings, executor=runner)
+    if is_file and save_path != report.train:
+        shutil.copyfile(report.train, save_path)
+    typer.echo(f"{save_path if is_file else report.train}: {_counted(report.counts)}")
+    if report.set_aside:
+        typer.echo(f"set aside: {_counted(report.set_aside)}")
+    for shortage in report.shortages:
+        typer.echo(f"short: {shortage}", err=True)
+
+
+@app.command()
+def train(
+    config: Config = None,
+    train_path: Annotated[Path | None, typer.Option(help="Default: runs/<profile>/training/train.jsonl.")] = None,
+    validation_path: Annotated[Path | None, typer.Option(help="Default: val.jsonl beside the training set.")] = None,
+    output_dir: Annotated[Path | None, typer.Option(help="Default: runs/<profile>/model.")] = None,
+    resume: Annotated[bool, typer.Option("--resume/--no_resume", help="Go on from the last checkpoint.")] = True,
+) -> None:
+    """Fine-tune the base model with LoRA; writes an adapter, a log and checkpoints.
+
+    Example: askguru train --config params/tiny.yaml
+    """
+    from askguru_lib.config import project_root
+    from askguru_lib.training import sft
+
+    settings = _config(config)
+    run = project_root() / "runs" / settings.profile
+    source = train_path or run / "training" / "train.jsonl"
+    validation = validation_path or source.with_name("val.jsonl")
+    result = sft.train(
+        settings,
+        source,
+        validation if validation_path or validation.is_file() else None,
+        output_dir or run / "model",
+        resume=resume,
+    )
+    typer.echo(f"{result.adapter}: {_counted(result.metrics)}")
+
+
+@app.command()
+def merge(
+    adapter: Annotated[Path, typer.Option("--adapter", help="Adapter folder that `train` wrote.")],
+    out: Annotated[Path, typer.Option("--out", help="Receives a plain model.")],
+    base: Annotated[str | None, typer.Option("--base", help="Default: the base that the adapter names.")] = None,
+    dtype: Annotated[
+        Literal["float32", "bfloat16", "float16"], typer.Option("--dtype", help="Type of the merged weights.")
+    ] = "float32",
+) -> None:
+    """Add an adapter into its base model, for serving without PEFT.
+
+    Example: askguru merge --adapter runs/tiny/model/adapter --out runs/tiny/model/merged
+    """
+    from askguru_lib.training.sft import merge_adapter
+
+    typer.echo(merge_adapter(base or _base_of(adapter), adapter, out, dtype=dtype))
+
+
+@app.command()
+def infer(
+    test_set_path: TestSet,
+    expr_version: Version = "v1",
+    model_name_or_path: Model = None,
+    output_path: Output = None,
+    config: Config = None,
+) -> None:
+    """Answer every question of a test set with one query each; a killed call goes on where it stopped.
+
+    Example: askguru infer --model_name_or_path runs/tiny/model/adapter --test_set_path test.jsonl --expr_version lora
+    """
+    from askguru_lib.inference.generation import answer
+
+    settings = _config(config)
+    test_set = _test_set(test_set_path, settings.inference.limit)
+    path = output_path or Path(f"predictions_{expr_version}.jsonl")
+    answered = answer(test_set, _generator(model_name_or_path, settings), path, settings, desc=expr_version)
+    typer.echo(f"{path}: {len(answered)} predictions")
+
+
+@app.command("multi-infer")
+def multi_infer(
+    test_set_path: TestSet,
+    db_conn_config: Connections,
+    expr_version: Version = "multi",
+    model_name_or_path: Model = None,
+    num_candidates: Annotated[int | None, typer.Option("--num_candidates", min=1, help="Queries per question.")] = None,
+    generation_method: Annotated[
+        Literal["beam", "sampling", "hybrid"] | None,
+        typer.Option("--generation_method", help="hybrid: the likeliest by beam search, the rest sampled."),
+    ] = None,
+    use_critic: Annotated[
+        Literal["true", "false"] | None, typer.Option("--use_critic", help="false: majority vote on the results.")
+    ] = None,
+    output_path: Output = None,
+    config: Config = None,
+) -> None:
+    """Write several queries per question, run them, and choose by a critic or by majority vote.
+
+    Example: askguru multi-infer --model_name_or_path runs/tiny/model/adapter --test_set_path test.jsonl
+    --db_conn_config db_conn.json --num_candidates 5 --generation_method hybrid --use_critic true
+    """
+    from askguru_lib.data.files import write_jsonl
+
+    critic = None if use_critic is None else use_critic == "true"
+    over = {"num_candidates": num_candidates, "generation_method": generation_method, "use_critic": critic}
+    settings = _config(config, {"inference": {k: v for k, v in over.items() if v is not None}})
+    test_set = _test_set(test_set_path, settings.inference.limit)
+    path = output_path or Path(f"predictions_{expr_version}.jsonl")
+    chosen = _choose(test_set, _generator(model_name_or_path, settings), db_conn_config, settings)
+    write_jsonl(path, chosen)
+    typer.echo(f"{path}: {len(chosen)} predictions")
+
+
+def _choose(
+    test_set: list[dict[str, Any]], generator: Generator, db_conn_config: Path, config: RunConfig
+) -> list[dict[str, Any]]:
+    """Candidates, their results, and the critic's choice (a majority vote when ``use_critic`` is false)."""
+    from askguru_lib.databases.connection import load_connections
+    from askguru_lib.databases.executor import Executor
+    from askguru_lib.inference.candidates import MultiCandidateInference
+    from askguru_lib.inference.critic import SQLCritic
+    from askguru_lib.inference.generation import dialect_of, question_prompt, schemas_of
+
+    prompts = [question_prompt(record, config) for record in test_set]
+    dialect = dialect_of(test_set[0], config) if test_set else config.databases.engine
+    schemas = schemas_of(test_set) if config.inference.constrained else None
+    several = MultiCandidateInference(generator, config).generate(
+        prompts, schemas=schemas, dialect=dialect, desc="candidates"
+    )
+    items = []
+    with Executor.from_config(load_connections(db_conn_config), config.execution) as executor:
+        for record, candidates in zip(test_set, several, strict=True):
+            sqls = [candidate.sql for candidate in candidates]
+            results = executor.run_many([(record["db_name"], sql) for sql in sqls])
+            items.append({**record, "candidates": sqls, "results": results, "dialect": dialect})
+    chosen = SQLCritic(generator, enabled=config.inference.use_critic).select_many(items, desc="choosing")
+    return [
+        {
+            "id": str(item["id"]),
+            "db_name": item["db_name"],
+            "sql": choice.sql,
+            "method": choice.method,
+            "candidates": item["candidates"],
+            "scores": [round(score, 4) for score in choice.scores],
+        }
+        for item, choice in zip(items, chosen, strict=True)
+    ]
+
+
+@app.command("eval")
+def evaluate(
+    pred_sql_path: Annotated[Path, typer.Option("--pred_sql_path", help="Predictions: {'id', 'sql'} per question.")],
+    test_sql_path: Annotated[Path, typer.Option("--test_sql_path", help="The test set with its gold SQL.")],
+    db_conn_config: Connections,
+    report_path: Annotated[Path | None, typer.Option("--report_path", help="Write numbers and items as JSON.")] = None,
+    config: Config = None,
+) -> None:
+    """Run predictions and gold on the databases: execution accuracy with its interval.
+
+    Example: askguru eval --pred_sql_path predictions_v1.jsonl --test_sql_path test.jsonl --db_conn_config db_conn.json
+    """
+    from askguru_lib.data.files import read_records
+    from askguru_lib.databases.connection import load_connections
+    from askguru_lib.databases.executor import Executor
+    from askguru_lib.evaluation.evaluate import evaluate as score
+
+    settings = _config(config)
+    predictions, test_set = read_records(pred_sql_path), _test_set(test_sql_path)
+    with Executor.from_config(load_connections(db_conn_config), settings.execution) as executor:
+        scores = score(predictions, test_set, executor, config=settings, desc="running")
+    typer.echo(f"EX       {scores.ex!r}\nBIRD EX  {scores.bird_ex!r}\nvalid    {scores.valid_sql!r}")
+    for item in scores.excluded:
+        typer.echo(f"excluded: gold of {item['id']} ({item['kind']}: {item['message']})", err=True)
+    if report_path:
+        typer.echo(scores.save(report_path))
+
+
+@app.command()
+def params(
+    name: Annotated[str | None, typer.Argument(help="Only parameters whose name contains this.")] = None,
+) -> None:
+    """List every parameter of params/*.yaml with its default and its meaning.
+
+    Example: askguru params training
+    """
+    for full, default, meaning in _parameters():
+        if name is None or name in full:
+            typer.echo(f"{full} = {default}" + (f"\n    {meaning}" if meaning else ""))
+
+
+def _parameters() -> list[tuple[str, str, str]]:
+    """Dotted name, default as YAML writes it, and description of every parameter."""
+    import json
+
+    from pydantic import BaseModel
+
+    from askguru_lib.config import RunConfig
+
+    def walk(model: type[BaseModel], defaults: dict[str, Any], prefix: str) -> list[tuple[str, str, str]]:
+        rows: list[tuple[str, str, str]] = []
+        for field, info in model.model_fields.items():
+            key = info.alias or field
+            if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+                rows += walk(info.annotation, defaults[key], f"{prefix}{key}.")
+            else:
+                rows.append((prefix + key, json.dumps(defaults[key]), info.description or ""))
+        return rows
+
+    return walk(RunConfig, RunConfig().dump(), "")
+
+
+def _config(path: Path | None, overrides: dict[str, Any] | None = None) -> RunConfig:
+    from askguru_lib.config import RunConfig, project_root
+
+    return RunConfig.load(path or project_root() / "params" / "tiny.yaml", overrides)
+
+
+def _counted(counts: dict[str, Any]) -> str:
+    def show(value: Any) -> str:
+        if isinstance(value, dict):
+            return f"({_counted(value)})"
+        return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+    return ", ".join(f"{name.replace('_', ' ')} {show(value)}" for name, value in counts.items())
+
+
+def _test_set(path: Path, limit: int | None = None) -> list[dict[str, Any]]:
+    """Processed records; one without ``id`` is called by its place in the raw file."""
+    from askguru_lib.data.files import read_records
+
+    records = read_records(path)[:limit]
+    return [{"id": str(record.get("idx", i)), **record} for i, record in enumerate(records)]
+
+
+def _base_of(adapter: Path) -> str:
+    from askguru_lib.data.files import read_json
+    from askguru_lib.errors import MissingArtifactError
+
+    settings = adapter / "adapter_config.json"
+    if not settings.is_file():
+        raise MissingArtifactError("no adapter there", where=str(adapter), hint="train one first: askguru train")
+    return read_json(settings)["base_model_name_or_path"]
+
+
+def _generator(name: str | None, config: RunConfig) -> Generator:
+    """A generator of a base model, a merged model or, when the folder holds one, an adapter on its base."""
+    from askguru_lib.inference.generation import Generator, load_model
+
+    source = name or config.model.name_or_path
+    if (Path(source) / "adapter_config.json").is_file():
+        model, tokenizer = load_model(_base_of(Path(source)), adapter=source, config=config)
+    else:
+        model, tokenizer = load_model(source, config=config)
+    return Generator(model, tokenizer, config)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: an error that askGuru raises on purpose is a message and an exit code, never a traceback."""
+    try:
+        app(args=list(arguments) if arguments is not None else None, prog_name="askguru")
+    except AskGuruError as e:
+        typer.echo(f"askguru: {e}", err=True)
+        sys.exit(e.exit_code)
+
+
+if __name__ == "__main__":
+    main()
