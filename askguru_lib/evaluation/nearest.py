@@ -10,6 +10,7 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 Record = Mapping[str, Any]
@@ -62,7 +63,7 @@ def _copied(
 
 def _terms(question: str) -> Counter[str]:
     words = re.findall(r"\w+", question.lower())
-    return Counter([*words, *map(" ".join, zip(words, words[1:], strict=False))])
+    return Counter([*words, *map(" ".join, pairwise(words))])
 
 
 def _unit(counts: Mapping[str, int], rarity: Mapping[str, float]) -> Iterable[tuple[str, float]]:
