@@ -134,7 +134,7 @@ def execute(source: Path, target: Path, profile: str) -> None:
     began = time.monotonic()
     try:
         papermill.execute_notebook(
-            source, partial, {"profile": profile}, cwd=source.parent, kernel_name="python3", log_output=False
+            source, partial, {"profile": profile}, cwd=source.parent, kernel_name="python3", language="python"
         )
     except (PapermillExecutionError, DeadKernelError) as e:
         raise _failure(name, partial, e, profile) from None

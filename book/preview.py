@@ -221,8 +221,8 @@ def _page_html(book: Book, position: int, templates: Path) -> str:
 
 
 def _code_colours() -> Iterator[str]:
-    yield HtmlFormatter(style="default").get_style_defs(".highlight")
-    dark = HtmlFormatter(style="github-dark").get_style_defs(":root[data-theme=dark] .highlight")
+    yield HtmlFormatter(style="default", nobackground=True).get_style_defs(".highlight")
+    dark = HtmlFormatter(style="github-dark", nobackground=True).get_style_defs(":root[data-theme=dark] .highlight")
     yield dark
     system = dark.replace(":root[data-theme=dark]", ":root:not([data-theme=light])")
     yield f"@media screen and (prefers-color-scheme: dark) {{\n{system}\n}}"

@@ -35,6 +35,7 @@ class Context:
         citations: key: (page and anchor, "Hu et al. 2022").
         problems: references that lead nowhere are added here.
         open_divs: closing tags of the divs that are open across cells.
+        cells: cells rendered so far.
     """
 
     where: str
@@ -43,6 +44,7 @@ class Context:
     citations: dict[str, tuple[str, str]]
     problems: list[str]
     open_divs: list[str] = field(default_factory=list)
+    cells: int = 0
 
 
 def slug(text: str) -> str:
@@ -56,9 +58,11 @@ def markdown(source: str, context: Context) -> str:
     md.use(footnote_plugin).use(deflist_plugin).use(attrs_plugin, spans=True).use(attrs_block_plugin)
     md.use(dollarmath_plugin, double_inline=True, allow_space=False, renderer=_math)
     md.core.ruler.push("references", partial(_references, context))
-    md.add_render_rule("fence", lambda _self, tokens, i, *_: code_html(tokens[i].content, tokens[i].info))
-    md.add_render_rule("image", partial(_image, context))
-    return md.render(_divs(source, context))
+    rules: Any = md.renderer
+    rules.rules["fence"] = lambda tokens, i, *_: code_html(tokens[i].content, tokens[i].info)
+    rules.rules["image"] = partial(_image, context, rules)
+    context.cells += 1  # footnotes are numbered per cell
+    return str(md.render(_divs(source, context), {"docId": str(context.cells)}))
 
 
 def _math(text: str, options: dict[str, Any]) -> str:
@@ -87,7 +91,7 @@ def code_html(code: str, language: str = "") -> str:
         lexer = get_lexer_by_name(language)
     except ClassNotFound:
         lexer = get_lexer_by_name("text")
-    return highlight(code, lexer, HtmlFormatter(wrapcode=True)).strip()
+    return highlight(code, lexer, HtmlFormatter()).strip()
 
 
 def _divs(source: str, context: Context) -> str:
@@ -110,10 +114,8 @@ def _divs(source: str, context: Context) -> str:
             lines += _open_div(fence[1], rest, context.open_divs)
         elif caption and above.startswith("|"):
             number = context.labels.get(caption[2] or "", ("", ""))[1]
-            lines += [
-                "",
-                f'<p class="caption" id="{caption[2] or ""}"><span class="number">{number}</span> {caption[1]}</p>',
-            ]
+            lines += ["", f'<div class="caption" id="{caption[2] or ""}">', ""]
+            lines += [f'<span class="number">{number}</span> {caption[1]}', "", "</div>", ""]
         elif equation:
             number = context.labels.get(equation[2], ("", "?"))[1]
             lines += [equation[1], "", f'<p class="equation" id="{equation[2]}">({number})</p>']
@@ -162,6 +164,8 @@ def _references(context: Context, state: Any) -> None:
             anchor = re.search(r"#([\w-]+)", options[1]) if options else None
             token.attrSet("id", anchor[1] if anchor else slug(re.sub(r"[*`]|\{.*\}", "", inline.content)))
         for child in token.children or ():
+            if child.type == "link_open" and "://" not in (href := str(child.attrs["href"])):
+                child.attrSet("href", re.sub(r"\.(?:ipynb|qmd)(?=#|$)", ".html", href))
             if child.type == "text" and "@" in child.content:
                 child.type, child.content = "html_inline", _resolve(context, html.escape(child.content, quote=False))
 
