@@ -1,0 +1,182 @@
+"""Do two results say the same? Three answers, each under its own name: ``ex``, ``bird_ex``, ``soft_f1``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from askguru_lib.databases.executor import Result
+from askguru_lib.evaluation.pairing import same_table
+
+Row = tuple[Any, ...]
+
+
+def bird_ex(pred: Result, gold: Result, gold_sql: str = "", dialect: str = "sqlite") -> bool:
+    """BIRD's execution accuracy: the sets of rows are equal; row order and duplicates are ignored, column order is not.
+
+    From the BIRD benchmark's ``evaluation_ex.py``; ``gold_sql`` and ``dialect`` are not used.
+    """
+    return pred.ok and gold.ok and set(pred.rows) == set(gold.rows)
+
+
+def soft_f1(pred: Result, gold: Result, gold_sql: str = "", dialect: str = "sqlite") -> float:
+    """BIRD mini-dev's Soft-F1: rows, without duplicates, are paired by index and scored by value membership.
+
+    From ``evaluation_f1.py``; ``gold_sql`` and ``dialect`` are not used.
+    """
+    if not (pred.ok and gold.ok):
+        return 0.0
+    if not pred.rows and not gold.rows:
+        return 1.0
+    predicted, expected = list(dict.fromkeys(pred.rows)), list(dict.fromkeys(gold.rows))
+    matched = pred_only = gold_only = 0.0
+    for p, g in zip(predicted, expected, strict=False):
+        found = sum(value in g for value in p)
+        matched += found / len(g)
+        pred_only += (len(p) - found) / len(g)
+        gold_only += sum(value not in p for value in g) / len(g)
+    pred_only += max(0, len(predicted) - len(expected))
+    gold_only += max(0, len(expected) - len(predicted))
+    precision = matched / (matched + pred_only) if matched + pred_only else 0.0
+    recall = matched / (matched + gold_only) if matched + gold_only else 0.0
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def ex(
+    pred: Result, gold: Result, gold_sql: str, dialect: str = "sqlite", sort_keys: Sequence[Row] | None = None
+) -> bool:
+    """Execution accuracy as this project defines it.
+
+    The bags of rows are equal under some pairing of the columns. Floats are equal within 1e-6 relative, NULL equals
+    NULL, ``1`` equals ``1.0`` but not ``'1'``. The order of rows counts exactly if the gold's outermost query has an
+    ORDER BY; rows whose sort keys are equal may come in any order. Empty results must still have as many columns.
+    Of truncated results the rows that were kept are compared.
+
+    Args:
+        pred, gold: results of the two statements; a failed one matches nothing.
+        gold_sql: tells whether order matters, and which columns are sort keys.
+        sort_keys: one tuple per gold row, for a gold whose sort keys are not all among its output columns (see
+            ``sort_keys_query``). Without them the order of such a gold must be met exactly.
+    """
+    if not (pred.ok and gold.ok):
+        return False
+    if (len(pred.columns), len(pred.rows), pred.truncated) != (len(gold.columns), len(gold.rows), gold.truncated):
+        return False
+    if not gold.rows:
+        return True
+    groups = _tie_groups(gold, gold_sql, dialect, sort_keys)
+    return same_table(pred.rows, gold.rows, groups)
+
+
+def _tie_groups(gold: Result, sql: str, dialect: str, sort_keys: Sequence[Row] | None) -> list[int]:
+    """For every row position the group within which rows may change places."""
+    n = len(gold.rows)
+    order = outer_order(sql, dialect)
+    if order is None:
+        return [0] * n
+    positions = [_output_position(key, gold.columns, order) for key in order.expressions]
+    if sort_keys is not None and len(sort_keys) == n:
+        keys: list[Any] = list(sort_keys)
+    elif order.expressions and None not in positions:
+        keys = [tuple(row[p] for p in positions if p is not None) for row in gold.rows]
+    else:
+        return list(range(n))
+    groups = [0]
+    for before, here in pairwise(keys):
+        groups.append(groups[-1] + (before != here))
+    return groups
+
+
+def outer_order(sql: str, dialect: str = "sqlite") -> exp.Order | None:
+    """The ORDER BY of the outermost query, if there is one (without keys when sqlglot cannot read the statement)."""
+    query = parse(sql, dialect)
+    if query is None:
+        outermost = re.sub(r"\([^()]*\)", "", sql)
+        return exp.Order(expressions=[]) if re.search(r"\border\s+by\b", outermost, re.I) else None
+    return _order_of(query)
+
+
+def _order_of(query: exp.Expression) -> exp.Order | None:
+    while isinstance(query, (exp.Subquery, exp.Paren)) and not query.args.get("order"):
+        query = query.this
+    order = query.args.get("order")
+    return order if isinstance(order, exp.Order) else None
+
+
+def parse(sql: str, dialect: str = "sqlite") -> exp.Expression | None:
+    """The statement's tree; None when sqlglot cannot read it."""
+    try:
+        return sqlglot.parse_one(sql, read=sqlglot_name(dialect))  # type: ignore[return-value]
+    except (SqlglotError, RecursionError, ValueError):
+        return None
+
+
+def sqlglot_name(dialect: str) -> str:
+    """Our name of a dialect → sqlglot's."""
+    return {"postgresql": "postgres"}.get(dialect, dialect)
+
+
+def _output_position(ordered: exp.Expression, columns: Sequence[str], order: exp.Order) -> int | None:
+    """The output column that a sort key is, or None when it is not among them."""
+    key = ordered.this if isinstance(ordered, exp.Ordered) else ordered
+    if isinstance(key, exp.Literal) and not key.is_string:
+        place = int(key.this) - 1
+        return place if 0 <= place < len(columns) else None
+    query = order.parent
+    projections = query.selects if isinstance(query, exp.Query) else []
+    if len(projections) != len(columns) or any(p.is_star for p in projections):
+        projections = []
+    name = key.name.lower() if isinstance(key, exp.Column) else None
+    table = key.table if isinstance(key, exp.Column) else ""
+    if name is not None and not table:
+        aliases = [p.alias.lower() if isinstance(p, exp.Alias) else None for p in projections]
+        if name in aliases:
+            return aliases.index(name)
+    for i, projection in enumerate(projections):
+        if projection.unalias() == key:
+            return i
+    named = [i for i, column in enumerate(columns) if name is not None and column.lower() == name]
+    if len(named) != 1 or not projections:
+        return named[0] if len(named) == 1 else None
+    source = projections[named[0]]
+    same = isinstance(source, exp.Column) and (not source.table or not table or source.table == table)
+    return named[0] if same else None
+
+
+def sort_keys_query(sql: str, dialect: str = "sqlite") -> str | None:
+    """The gold with its sort keys as extra columns at the end; None when none is hidden or none can be added.
+
+    ``SELECT name FROM t ORDER BY age`` shows no ages, so ties cannot be told from its result alone.
+    """
+    tree = parse(sql, dialect)
+    order = _order_of(tree) if tree is not None else None
+    query = order.parent if order is not None else None
+    if tree is None or order is None or not isinstance(query, exp.Select) or query.args.get("distinct"):
+        return None
+    if any(p.is_star for p in query.selects):
+        return None
+    names = [p.alias_or_name for p in query.selects]
+    positions = [_output_position(key, names, order) for key in order.expressions]
+    if None not in positions:
+        return None
+    keys = [
+        query.selects[p].unalias() if p is not None else key.this if isinstance(key, exp.Ordered) else key
+        for key, p in zip(order.expressions, positions, strict=True)
+    ]
+    extra = [exp.alias_(key.copy(), f"sort_key_{i}") for i, key in enumerate(keys)]
+    query.set("expressions", [*query.expressions, *extra])
+    return tree.sql(dialect=sqlglot_name(dialect))
+
+
+def sort_keys(gold: Result, extended: Result) -> list[Row] | None:
+    """The keys that ``sort_keys_query`` added, if its rows are the gold's rows in the gold's order."""
+    width = len(gold.columns)
+    if not extended.ok or tuple(row[:width] for row in extended.rows) != gold.rows:
+        return None
+    return [row[width:] for row in extended.rows]
