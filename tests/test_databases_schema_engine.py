@@ -117,8 +117,16 @@ def test_comments_come_from_the_file_beside_and_from_the_caller(shop: Path):
     ]
 
 
+def test_meanings_of_codes_are_kept_out_of_the_schema_text(shop: Path):
+    values = {"customers.tier": {"gold": "spends a lot"}}
+    engine = read(shop, comments={"values": values})
+    assert engine.meanings == values
+    assert "spends" not in engine.mschema.to_mschema()
+
+
 @pytest.mark.parametrize(
-    ("text", "place"), [('{"tables": {\n', ":2"), ('{"colums": {}}', ""), ('{"tables": {"t": 1}}', "")]
+    ("text", "place"),
+    [('{"tables": {\n', ":2"), ('{"colums": {}}', ""), ('{"tables": {"t": 1}}', ""), ('{"values": {"t.c": "x"}}', "")],
 )
 def test_a_malformed_comments_file_is_named(shop: Path, text: str, place: str):
     sidecar = shop.with_suffix(".comments.json")

@@ -49,6 +49,11 @@ def test_category_of_a_column(category, field_type, name, values):
     assert TYPES.category(field_type, name, values) == category
 
 
+def test_a_comment_speaks_for_a_cryptic_name():
+    assert TYPES.category("INTEGER", "PRIOK", [3, 2, 1], comment="priority 1 most urgent") == "Enum"
+    assert TYPES.category("INTEGER", "LABST", [20, 3], comment="stock level") == "Measure"
+
+
 def test_a_key_is_a_code_whatever_it_holds():
     assert TYPES.category("INTEGER", "amount", [1, 2], is_key=True) == "Code"
     assert TYPES.category("DATE", "day", [], is_key=True) == "DateTime"

@@ -34,7 +34,7 @@ _NO_PHONE = re.compile(
 _PHONE_NAME = re.compile(r"phone|mobile|fax|(^|_)(tel|cell)(_|$)|telf", re.IGNORECASE)
 _SECRET_NAME = re.compile(r"passw|pwd|secret|token|api_?key|(^|_)(ssn|iban)(_|$)", re.IGNORECASE)
 
-Comments = Mapping[str, Mapping[str, str]]
+Comments = Mapping[str, Mapping[str, Any]]
 
 
 class SchemaEngine:
@@ -44,12 +44,15 @@ class SchemaEngine:
         engine: a SQLAlchemy engine; only catalogue look-ups and one bounded ``SELECT`` per table are sent.
         db_name: name printed in the M-Schema; by default the engine's database.
         schema: the engine's schema to read; by default its default schema, which is not prefixed to table names.
-        comments: ``{"tables": {table: text}, "columns": {"table.column": text}}``, laid over the database's own
-            comments. For SQLite, which has none, ``<name>.comments.json`` beside the file is read as well.
+        comments: ``{"tables": {table: text}, "columns": {"table.column": text}, "values": {"table.column": {code:
+            meaning}}}``, each part optional, laid over the database's own comments. For SQLite, which has none,
+            ``<name>.comments.json`` beside the file is read as well.
         max_examples: example values kept per column.
 
     Attributes:
         mschema: the result.
+        meanings: what coded values stand for, from ``values``. Kept out of the M-Schema, where they would cost tokens
+            in every prompt; questions bring them along as evidence.
         warnings: what could not be read (a table without permission, a comment for a column that is not there).
 
     Raises:
@@ -67,6 +70,7 @@ class SchemaEngine:
     ) -> None:
         self.engine = engine
         self.warnings: list[str] = []
+        self.meanings: dict[str, dict[str, str]] = {}
         self._types = TypeEngine()
         self._max_examples = max_examples
         try:
@@ -76,6 +80,7 @@ class SchemaEngine:
                 self._schema = None if schema == default else schema
                 self._default = default
                 sidecar = _sidecar_comments(connection)
+                self._notes = {**sidecar.get("columns", {}), **(comments or {}).get("columns", {})}
                 name = db_name or Path(str(engine.url.database or "database")).stem
                 self.mschema = MSchema(name, self._schema)
                 self._read(connection, inspector)
@@ -112,9 +117,10 @@ class SchemaEngine:
         self, table: str, column: Mapping[str, Any], values: list[Any], keys: set[str], linked: set[str]
     ) -> None:
         name = str(column["name"])
-        printed = self._type_name(column["type"])
-        category = self._types.category(printed, name, values, is_key=name in keys or name in linked)
         listed = list(getattr(column["type"], "enums", None) or ())
+        printed = self._type_name(column["type"])
+        comment = self._notes.get(f"{table}.{name}") or column.get("comment") or ""
+        category = self._types.category(printed, name, values, comment=comment, is_key=name in keys | linked)
         self.mschema.add_field(
             table,
             name,
@@ -122,7 +128,7 @@ class SchemaEngine:
             primary_key=name in keys,
             nullable=bool(column.get("nullable", True)) and name not in keys,
             default=column.get("default"),
-            comment=column.get("comment"),
+            comment=comment,
             examples=listed[: self._max_examples] or self._examples(name, values, category == "Measure"),
             category="Enum" if listed else category,
             dim_or_meas=self._types.dim_or_meas(category),
@@ -212,6 +218,11 @@ class SchemaEngine:
                 fields[column]["comment"] = text
             else:
                 self._warn_unknown("column", column, fields)
+        for column, meanings in comments.get("values", {}).items():
+            if column in fields:
+                self.meanings.setdefault(column, {}).update(meanings)
+            else:
+                self._warn_unknown("column", column, fields)
 
     def _warn_unknown(self, kind: str, name: str, known: Iterable[str]) -> None:
         near = difflib.get_close_matches(name, list(known), n=1)
@@ -247,24 +258,29 @@ def _sidecar_comments(connection: sa.Connection) -> Comments:
     return {}
 
 
-def read_comments(path: str | Path) -> dict[str, dict[str, str]]:
-    """Read ``{"tables": {table: text}, "columns": {"table.column": text}}``.
+def read_comments(path: str | Path) -> dict[str, dict[str, Any]]:
+    """Read a comments file; its form is that of ``SchemaEngine``'s argument.
 
     Raises:
         DataError: the file is malformed; the message names the line or the entry.
     """
     path = Path(path)
-    hint = 'it reads {"tables": {"t": "text"}, "columns": {"t.c": "text"}}'
+    hint = 'it reads {"tables": {"t": "text"}, "columns": {"t.c": "text"}, "values": {"t.c": {"code": "meaning"}}}'
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as e:
         raise DataError(f"malformed JSON: {e.msg}", where=f"{path}:{e.lineno}", hint=hint) from None
-    if not isinstance(data, dict) or not set(data) <= {"tables", "columns"}:
+    if not isinstance(data, dict) or not set(data) <= {"tables", "columns", "values"}:
         raise DataError("not a comments file", where=str(path), hint=hint)
     for part, entries in data.items():
-        if not isinstance(entries, dict) or not all(isinstance(text, str) for text in entries.values()):
+        leaf = _maps_to_text if part == "values" else lambda text: isinstance(text, str)
+        if not isinstance(entries, dict) or not all(map(leaf, entries.values())):
             raise DataError(f"'{part}' must map names to texts", where=str(path), hint=hint)
     return data
+
+
+def _maps_to_text(entry: Any) -> bool:
+    return isinstance(entry, dict) and all(isinstance(text, str) for text in entry.values())
 
 
 def _text(value: Any) -> str:

@@ -54,7 +54,13 @@ class TypeEngine:
         return next((family for family, marks in families if any(mark in name for mark in marks)), "Other")
 
     def category(
-        self, field_type: str, name: str = "", values: Sequence[Any] = (), *, is_key: bool = False
+        self,
+        field_type: str,
+        name: str = "",
+        values: Sequence[Any] = (),
+        *,
+        comment: str = "",
+        is_key: bool = False,
     ) -> Category:
         """How a question would use the column.
 
@@ -62,6 +68,7 @@ class TypeEngine:
             field_type: the database type.
             name: the column's name.
             values: some non-NULL values as they come, repetitions included; what repeats is an enumeration.
+            comment: what people say of it; its first word speaks where the name is cryptic.
             is_key: part of the primary key or of a foreign key.
         """
         family, words = self.field_category(field_type), _words(name)
@@ -72,7 +79,7 @@ class TypeEngine:
         if family == "Bool":
             return "Enum"
         if family == "Number":
-            return _number_category(words, values)
+            return _number_category(words, _words(comment)[:1], values)
         if family == "String" or values:
             return _string_category(words, [str(v) for v in values])
         return "Text"
@@ -87,7 +94,7 @@ def _words(name: str) -> list[str]:
     return [w.lower() for w in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+", name)]
 
 
-def _number_category(words: list[str], values: Sequence[Any]) -> Category:
+def _number_category(words: list[str], remark: list[str], values: Sequence[Any]) -> Category:
     last = words[-1] if words else ""
     if not all(float(v).is_integer() for v in set(values) if isinstance(v, float | Decimal)):
         return "Measure"
@@ -95,7 +102,7 @@ def _number_category(words: list[str], values: Sequence[Any]) -> Category:
         return "DateTime"
     if last in _CODE_WORDS:
         return "Code"
-    if last in _ENUM_WORDS and (not values or len(set(values)) <= ENUM_VALUES):
+    if not _ENUM_WORDS.isdisjoint([last, *remark]) and (not values or len(set(values)) <= ENUM_VALUES):
         return "Enum"
     return "Measure"
 
