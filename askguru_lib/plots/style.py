@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 from matplotlib.rcsetup import cycler
 from matplotlib.ticker import PercentFormatter
 
@@ -139,7 +140,8 @@ def line(
         height: of the label, as a fraction of the axes.
         align: ``left`` or ``right`` edge of the label at the line; ``auto`` chooses the roomier side.
     """
-    ax.axvline(x, color=colour, linestyle=dashes, linewidth=1.6)
+    outline = [withStroke(linewidth=3.4, foreground="white")]  # seen on dark bars, too
+    ax.axvline(x, color=colour, linestyle=dashes, linewidth=1.6, path_effects=outline)
     if align == "auto":
         left, right = ax.get_xlim()
         align = "right" if x - left > 0.5 * (right - left) else "left"
