@@ -84,10 +84,10 @@ sa.Table(
 _REGIONS = {"NE": 8, "MW": 7, "SO": 5, "WE": 4}
 _STATES = {"TX": 21, "CA": 19, "FL": 14, "NY": 12, "OH": 9, "IL": 8, "GA": 6, "WA": 5, "CO": 4, "ME": 2}
 _LINES = {  # auto, home, liability, travel: share, premium from, to, deductibles, causes with shares, greatest loss
-    "A": (46, 420, 2900, [250, 500, 1000], {"COLL": 60, "THFT": 14, "HAIL": 12, "GLAS": 14}, 32_000),
-    "H": (32, 510, 4200, [500, 1000, 2500], {"WATR": 40, "FIRE": 12, "THFT": 18, "WIND": 22, "HAIL": 8}, 90_000),
-    "L": (8, 300, 6500, [1000, 2500, 5000], {"INJ": 65, "PROP": 35}, 140_000),
-    "T": (14, 45, 390, [0, 100], {"CANC": 55, "MED": 25, "THFT": 20}, 7_500),
+    "A": (46, 420, 2900, [250, 500, 1000], {"COLL": 60, "THFT": 14, "HAIL": 12, "GLAS": 14}, 15_000),
+    "H": (32, 510, 4200, [500, 1000, 2500], {"WATR": 40, "FIRE": 12, "THFT": 18, "WIND": 22, "HAIL": 8}, 24_000),
+    "L": (8, 300, 6500, [1000, 2500, 5000], {"INJ": 65, "PROP": 35}, 40_000),
+    "T": (14, 45, 390, [0, 100], {"CANC": 55, "MED": 25, "THFT": 20}, 1_200),
 }
 _TEAMS = {"FAST": 7, "PROP": 6, "CASU": 4, "SIU": 3}
 _FIRST, _LAST = dt.date(2021, 1, 1), dt.date(2024, 12, 31)
@@ -130,7 +130,7 @@ def _policies(rng: random.Random, customers: list[dict], agents: list[dict]) -> 
     appetite = [0.0 if c["cust_id"] % 17 == 0 else 1 / rng.randint(1, 5) for c in customers]  # some only got a quote
     sellers = [0.0 if a["agt_id"] == 19 else 1 / (a["agt_id"] + 3) for a in agents]
     shares = {line: spec[0] for line, spec in _LINES.items()}
-    for i in range(1, 1301):
+    for i in range(1, 1901):
         customer = rng.choices(customers, appetite)[0]
         line = "L" if customer["seg_cd"] == "B" and rng.random() < 0.5 else _pick(rng, shares)
         _, low, high, deductibles, _, _ = _LINES[line]
@@ -163,7 +163,7 @@ def _adjusters(rng: random.Random, fake: Faker) -> Iterator[dict]:
 def _claims(rng: random.Random, policies: list[dict], adjusters: list[dict]) -> Iterator[dict]:
     risk = [0.0 if n % 4 == 1 else 1 / rng.randint(1, 9) for n in range(len(policies))]
     losses = []
-    for _ in range(1150):
+    for _ in range(800):
         policy = rng.choices(policies, risk)[0]
         losses.append((_days(rng, policy["eff_dt"], min(policy["exp_dt"], dt.date(2024, 12, 20))), policy))
     losses.sort(key=lambda loss: (loss[0], loss[1]["pol_no"]))
@@ -187,7 +187,7 @@ def _claims(rng: random.Random, policies: list[dict], adjusters: list[dict]) -> 
             "rpt_dt": reported,
             "cause_cd": _pick(rng, causes),
             "st_cd": status,
-            "res_amt": 50.0 * int(_skewed(rng, 150, greatest) / 50),
+            "res_amt": 50.0 * int(_skewed(rng, 100, greatest) / 50),
             "frd_flg": "Y" if fraud else "N",
         }
 

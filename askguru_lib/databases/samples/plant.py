@@ -197,8 +197,9 @@ def _orders(rng: random.Random, equipment: list[dict]) -> Iterator[dict]:
         recent = (_LAST - created).days < 60
         status = rng.choices("ABCX", [35, 30, 33, 2] if recent else [2, 2, 91, 5])[0]
         centre = rng.choices(_CENTRES, [c[4] for c in _CENTRES])[0] if rng.random() > 0.04 else None
-        hours = rng.randint(2, 24) / 2 if rng.random() < 0.85 else rng.randint(25, 160) / 2
-        planned = 25 * rng.randint(2, 30) + (500 * rng.randint(0, 8) if machine["EQART"] in "CH" else 0)
+        long_job = 0.25 if kind == "PM01" else 0.08
+        hours = rng.randint(2, 24) / 2 if rng.random() > long_job else rng.randint(25, 120) / 2
+        planned = 50 * rng.randint(3, 36) + (500 * rng.randint(0, 8) if machine["EQART"] in "CH" else 0)
         done = status == "C"
         rate = centre[2] if centre else 55.0
         actual = hours * rate * (0.9 + 0.4 * rng.random()) + _skewed(rng, 5, 1800)
