@@ -124,6 +124,9 @@ def train(
     train_path: Annotated[Path | None, typer.Option(help="Default: runs/<profile>/training/train.jsonl.")] = None,
     validation_path: Annotated[Path | None, typer.Option(help="Default: val.jsonl beside the training set.")] = None,
     output_dir: Annotated[Path | None, typer.Option(help="Default: runs/<profile>/model.")] = None,
+    db_conn_config: Annotated[
+        Path | None, typer.Option("--db_conn_config", help="Only for training.execution_eval_samples.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume/--no_resume", help="Go on from the last checkpoint.")] = True,
 ) -> None:
     """Fine-tune the base model with LoRA; writes an adapter, a log and checkpoints.
@@ -131,6 +134,7 @@ def train(
     Example: askguru train --config params/tiny.yaml
     """
     from askguru_lib.config import project_root
+    from askguru_lib.databases.connection import load_connections
     from askguru_lib.training import sft
 
     settings = _config(config)
@@ -143,6 +147,7 @@ def train(
         validation if validation_path or validation.is_file() else None,
         output_dir or run / "model",
         resume=resume,
+        connections=load_connections(db_conn_config) if db_conn_config else None,
     )
     typer.echo(f"{result.adapter}: {_counted(result.metrics)}")
 

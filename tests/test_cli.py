@@ -101,7 +101,7 @@ def test_train_defaults_to_the_profiles_run(tmp_path: Path, monkeypatch: pytest.
     args, kwargs = spy.calls[0]
     assert args[0].profile == "mine"
     assert args[1:] == (ROOT / "runs/mine/training/train.jsonl", None, ROOT / "runs/mine/model")
-    assert kwargs == {"resume": False}
+    assert kwargs == {"resume": False, "connections": None}
 
 
 @pytest.mark.parametrize(("given", "meant"), [("true", True), ("false", False)])

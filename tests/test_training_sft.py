@@ -249,7 +249,7 @@ def test_run_learns_and_reference_defect_lora_applied_twice(
     assert [r["step"] for r in log if "loss" in r] == list(range(1, 13))
     assert [r["step"] for r in log if "eval_loss" in r] == [4, 8, 12]
     assert losses[-1] < 0.8 * losses[0]
-    assert result.log.with_suffix(".csv").read_text().startswith("step,epoch,loss,eval_loss,lr")
+    assert result.log.with_suffix(".csv").read_text().startswith("step,epoch,loss,eval_loss,")
     assert all({"tokens_per_s", "eta_s", "lr"} <= r.keys() for r in log if "loss" in r)
     # the schedule is a warm-up and a cosine
     rates = [r["lr"] for r in log if "loss" in r]
@@ -385,3 +385,32 @@ def test_missing_files_say_which_command_makes_them(base: Path, data: tuple[Path
         train(config(tmp_path / "no-model"), *data, tmp_path / "model")
     with pytest.raises(MissingArtifactError, match="askguru train"):
         merge_adapter(base, tmp_path / "no-adapter", tmp_path / "merged")
+
+
+def test_execution_accuracy_is_measured_while_training(base: Path, tmp_path: Path) -> None:
+    """Only samples that ask for SQL are executed; the score stands in the log beside the loss."""
+    from sqlalchemy import inspect
+
+    from askguru_lib.databases.connection import load_connections
+    from askguru_lib.databases.samples import build_all
+    from askguru_lib.training.execution import ExecutionAccuracy
+
+    connections = load_connections(build_all(tmp_path / "db", ("library",)))
+    table = inspect(connections.engine("library")).get_table_names()[0]
+    asked = [
+        {"role": "user", "content": "How many?"},
+        {"role": "assistant", "content": f"SELECT COUNT(*) FROM {table}"},
+    ]
+    record = {"task": "nl2sqlite", "db_name": "library", "conversations": asked}
+    other = {"task": "sql_select", "db_name": "library", "conversations": asked}
+    paths = write(tmp_path / "t.jsonl", samples(8)), write(tmp_path / "v.jsonl", [other, record, record])
+    cfg = config(base, max_steps=4, execution_eval_samples=5)
+    small = cfg.model_copy(update={"inference": cfg.inference.model_copy(update={"max_new_tokens": 8})})
+    result = train(small, *paths, tmp_path / "model", connections=connections)
+    assert [json.loads(x)["eval_ex"] for x in result.log.read_text().splitlines() if "eval_ex" in x] == [0.0]
+    with pytest.raises(TrainingError, match="connection file"):
+        train(small, *paths, tmp_path / "other")
+    with pytest.raises(TrainingError, match="asks for SQL"):
+        ExecutionAccuracy(write(tmp_path / "w.jsonl", [other]), connections, small)
+    right = ExecutionAccuracy(paths[1], connections, small)
+    assert len(right.records) == 2

@@ -14,7 +14,19 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from askguru_lib.data.files import Journal, atomic, read_records, write_jsonl
 
-COLUMNS = ("step", "epoch", "loss", "eval_loss", "lr", "grad_norm", "tokens", "tokens_per_s", "elapsed_s", "eta_s")
+COLUMNS = (
+    "step",
+    "epoch",
+    "loss",
+    "eval_loss",
+    "eval_ex",
+    "lr",
+    "grad_norm",
+    "tokens",
+    "tokens_per_s",
+    "elapsed_s",
+    "eta_s",
+)
 
 
 class TrainingLog(TrainerCallback):
@@ -57,31 +69,40 @@ class TrainingLog(TrainerCallback):
         logs: dict[str, float] | None = None,
         **_: Any,
     ) -> None:
-        if not logs or not state.is_world_process_zero or not ("loss" in logs or "eval_loss" in logs):
+        if not logs or "loss" not in logs or not state.is_world_process_zero:
             return
         now = time.perf_counter()
-        elapsed = self._before + now - self._start
-        line: dict[str, Any] = {"step": state.global_step, "epoch": round(state.epoch or 0.0, 4)}
-        if "loss" in logs:
-            then, tokens = self._last or (self._start, 0)
-            done = state.global_step - self.from_step
-            line |= {
-                "loss": logs["loss"],
-                "lr": logs.get("learning_rate"),
-                "grad_norm": logs.get("grad_norm"),
-                "tokens": state.num_input_tokens_seen,
-                "tokens_per_s": round((state.num_input_tokens_seen - tokens) / max(now - then, 1e-9), 1),
-                "eta_s": round((now - self._start) / max(done, 1) * (state.max_steps - state.global_step), 1),
-            }
-            self._bar.set_postfix(loss=f"{logs['loss']:.3f}", tok_s=f"{line['tokens_per_s']:.0f}")
-        else:
-            line["eval_loss"] = logs["eval_loss"]
-        line["elapsed_s"] = round(elapsed, 2)
-        self._journal.append(line)
+        then, tokens = self._last or (self._start, 0)
+        rate = (state.num_input_tokens_seen - tokens) / max(now - then, 1e-9)
+        done = max(state.global_step - self.from_step, 1)
+        self._write(
+            state,
+            loss=logs["loss"],
+            lr=logs.get("learning_rate"),
+            grad_norm=logs.get("grad_norm"),
+            tokens=state.num_input_tokens_seen,
+            tokens_per_s=round(rate, 1),
+            eta_s=round((now - self._start) / done * (state.max_steps - state.global_step), 1),
+        )
+        self._bar.set_postfix(loss=f"{logs['loss']:.3f}", tok_s=f"{rate:.0f}")
         self._last = (now, state.num_input_tokens_seen)
 
-    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        if metrics and state.is_world_process_zero:
+            self._write(state, **{k: metrics[k] for k in ("eval_loss", "eval_ex") if k in metrics})
         self._last = (time.perf_counter(), state.num_input_tokens_seen)  # tokens/s counts training alone
+
+    def _write(self, state: TrainerState, **figures: Any) -> None:
+        place = {"step": state.global_step, "epoch": round(state.epoch or 0.0, 4)}
+        elapsed = round(self._before + time.perf_counter() - self._start, 2)
+        self._journal.append(place | figures | {"elapsed_s": elapsed})
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.close()

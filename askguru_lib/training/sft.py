@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from transformers import TrainerCallback
     from trl import SFTConfig
 
+    from askguru_lib.databases.connection import DatabaseConnections
+
 
 @dataclass(frozen=True)
 class TrainingResult:
@@ -50,6 +52,7 @@ def train(
     *,
     resume: bool = True,
     callbacks: Sequence[TrainerCallback] = (),
+    connections: DatabaseConnections | None = None,
 ) -> TrainingResult:
     """Fine-tune ``config.model`` on answers; write ``adapter/``, ``log.jsonl``, ``checkpoints/`` and ``manifest.json``.
 
@@ -59,6 +62,7 @@ def train(
         output_dir: a run's ``model`` folder.
         resume: go on from the last complete checkpoint, or return at once when this very run has finished before.
         callbacks: further ``transformers`` callbacks.
+        connections: the validation set's databases, for ``training.execution_eval_samples``.
 
     Raises:
         DataError: a malformed record (file and line).
@@ -94,6 +98,9 @@ def train(
     validation = encode_all(tokenizer, held_out, limit, str(inputs[1])) if held_out else None
     model.config.use_cache = False
 
+    watching = list(callbacks)
+    if config.training.execution_eval_samples and validation:
+        watching.append(_execution_accuracy(inputs[1], connections, config))
     progress = TrainingLog(log, from_step=step_of(checkpoint))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # TRL's own use of renamed arguments
@@ -104,7 +111,7 @@ def train(
             eval_dataset=validation.dataset if validation else None,
             processing_class=tokenizer,
             peft_config=lora_config(config, model) if config.lora.enabled else None,
-            callbacks=[progress, *callbacks],
+            callbacks=[*watching, progress],
         )
     trainer.remove_callback(PrinterCallback)
     try:
@@ -121,6 +128,20 @@ def train(
     parameters = {"fingerprint": identity, "config": relevant(config), "metrics": metrics}
     write_manifest(out, inputs=inputs, parameters=parameters, seed=config.seed, started=started)
     return TrainingResult(adapter, log, metrics)
+
+
+def _execution_accuracy(
+    validation_path: Path, connections: DatabaseConnections | None, config: RunConfig
+) -> TrainerCallback:
+    if connections is None:
+        raise TrainingError(
+            "queries cannot be executed while training without a connection file",
+            where="training.execution_eval_samples",
+            hint="set it to 0, or say where the databases are (--db_conn_config)",
+        )
+    from askguru_lib.training.execution import ExecutionAccuracy
+
+    return ExecutionAccuracy(validation_path, connections, config)
 
 
 def lora_config(config: RunConfig, model: torch.nn.Module) -> LoraConfig:
