@@ -182,6 +182,15 @@ def test_gold_names_whole_tables_and_qualifies_columns_of_joins(name):
                 assert all(c.table for c in inner), entry["SQL"]
 
 
+def test_the_same_definition_builds_on_another_engine():
+    engine = sa.create_engine("duckdb:///:memory:")
+    samples.load("plant", engine)
+    with engine.connect() as db:
+        query = sa.text('SELECT COUNT(*) FROM "AUFK" JOIN "EQUI" ON "AUFK"."EQUNR" = "EQUI"."EQUNR"')
+        assert db.execute(query).scalar() == db.execute(sa.text('SELECT COUNT(*) FROM "AUFK"')).scalar() > 2000
+    engine.dispose()
+
+
 def test_an_up_to_date_file_is_left_alone_and_force_builds_again(tmp_path):
     path = samples.build("library", tmp_path)
     before = path.stat().st_ino, path.stat().st_mtime_ns

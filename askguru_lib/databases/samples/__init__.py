@@ -78,11 +78,15 @@ def load(name: str, engine: sa.Engine) -> None:
     made = definition(name)
     rng, fake = random.Random(f"askguru/{name}"), Faker("en_US")
     fake.seed_instance(zlib.crc32(name.encode()))
-    made.metadata.create_all(engine, checkfirst=False)
+    tables = sa.MetaData()
+    for table in made.metadata.sorted_tables:
+        for column in table.to_metadata(tables).primary_key:
+            column.autoincrement = False  # every key is given, and not every engine has SERIAL
+    tables.create_all(engine, checkfirst=False)
     with engine.begin() as connection:
-        for table, rows in made.populate(rng, fake):
+        for table_name, rows in made.populate(rng, fake):
             for start in range(0, len(rows), _BATCH):
-                connection.execute(made.metadata.tables[table].insert(), rows[start : start + _BATCH])
+                connection.execute(tables.tables[table_name].insert(), rows[start : start + _BATCH])
 
 
 def build(name: str, folder: str | Path, engine: str = "sqlite", force: bool = False) -> Path:
