@@ -19,7 +19,16 @@ OUT  := $(RUNS)/$(PROFILE)/notebooks
 # checkout or of an edit to the prose do not matter.
 HASHES   := $(OUT)/.hashes
 CHAPTERS := $(sort $(notdir $(wildcard notebooks/[0-9][0-9]_*.ipynb)))
-EXECUTED := $(CHAPTERS:%=$(OUT)/%)
+
+# FROM=07: the chapters before it are taken as they are, 07 and the later ones run whatever their age.
+START    := $(if $(filter 1 2 3 4 5 6 7 8 9,$(FROM)),0$(FROM),$(FROM))
+ifneq ($(START),)
+ifeq ($(filter $(START)_%,$(CHAPTERS)),)
+$(error FROM=$(FROM): there is no notebooks/$(START)_*.ipynb)
+endif
+endif
+LATER    := $(if $(START),$(shell for c in $(CHAPTERS); do [ "$${c%%_*}" \< "$(START)" ] || echo $$c; done),$(CHAPTERS))
+EXECUTED := $(LATER:%=$(OUT)/%)
 
 # chapter:the chapter whose results it reads
 NEEDS := 02:01 03:02 04:03 05:03 06:05 07:06 10:07 11:10 12:11 13:12
@@ -45,7 +54,7 @@ $(DONE): requirements.lock pyproject.toml
 	@$(PY) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	  { echo "Python 3.11, 3.12 or 3.13 is needed; remove $(VENV) and name one: make setup PYTHON=python3.11"; exit 1; }
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@PYTHONWARNINGS=ignore $(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 run: setup
@@ -54,18 +63,15 @@ run: setup
 
 notebooks: $(EXECUTED)
 
-# FROM=07: the chapters before it are taken as they are, 07 and the later ones run whatever their age.
-LATER := $(CHAPTERS)
 ifneq ($(FROM),)
-LATER := $(shell for c in $(CHAPTERS); do [ "$${c%%_*}" \< "$(FROM)" ] || echo $$c; done)
-$(LATER:%=$(OUT)/%): FORCE
+$(EXECUTED): FORCE
 endif
 chapter = $(filter $(1)_%,$(LATER))
 $(foreach pair,$(NEEDS),$(foreach need,$(call chapter,$(word 2,$(subst :, ,$(pair)))),$(foreach \
   this,$(call chapter,$(firstword $(subst :, ,$(pair)))),$(eval $(OUT)/$(this): $(OUT)/$(need)))))
 
-ifneq ($(LATER),)
-$(LATER:%=$(OUT)/%): $(OUT)/%.ipynb: $(HASHES)/%.ipynb $(HASHES)/parameters $(HASHES)/foundation
+ifneq ($(EXECUTED),)
+$(EXECUTED): $(OUT)/%.ipynb: $(HASHES)/%.ipynb $(HASHES)/parameters $(HASHES)/foundation
 	@ASKGURU_RUNS=$(RUNS) $(PY) -m askguru_lib.chapters run --profile $(PROFILE) notebooks/$*.ipynb $@
 endif
 

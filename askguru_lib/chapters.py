@@ -121,6 +121,7 @@ def execute(source: Path, target: Path, profile: str) -> None:
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config
 
     chapters = sorted(p.name for p in source.parent.glob("[0-9][0-9]_*.ipynb"))
     place, name = chapters.index(source.name) + 1, source.stem
@@ -134,7 +135,13 @@ def execute(source: Path, target: Path, profile: str) -> None:
     began = time.monotonic()
     try:
         papermill.execute_notebook(
-            source, partial, {"profile": profile}, cwd=source.parent, kernel_name="python3", language="python"
+            source,
+            partial,
+            {"profile": profile},
+            cwd=source.parent,
+            kernel_name="python3",
+            language="python",
+            config=Config({"KernelManager": {"transport": "ipc"}}),
         )
     except (PapermillExecutionError, DeadKernelError) as e:
         raise _failure(name, partial, e, profile) from None

@@ -61,6 +61,7 @@ def render(root: Path, executed: Path, out: Path, engine: str) -> None:
     quarto = shutil.which("quarto")
     if engine == "quarto" and not quarto:
         raise MissingArtifactError("quarto is not on PATH", hint="install it, or leave ENGINE=quarto out")
+    executed.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="book-", dir=executed.parent) as work:
         folder, built = Path(work, "stage"), Path(work, "built")
         folder.mkdir()
