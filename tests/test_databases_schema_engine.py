@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from askguru_lib.databases import samples
 from askguru_lib.databases.connection import DatabaseConnections
 from askguru_lib.databases.schema_engine import SAMPLE_ROWS, SchemaEngine
 from askguru_lib.errors import DatabaseError, DataError
@@ -176,3 +177,15 @@ def test_an_unreachable_database_is_named_without_its_password():
         SchemaEngine(engine)
     assert "shop" in str(error.value)
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["plant", "claims"])
+def test_the_codes_of_the_embedded_databases_are_explained(tmp_path: Path, name: str):
+    path = samples.build(name, tmp_path)
+    engine = SchemaEngine(DatabaseConnections.embedded({name: path}).engine(name), max_examples=20)
+    assert engine.warnings == []
+    with sqlite3.connect(path) as db:
+        for place, meanings in engine.meanings.items():
+            table, column = place.split(".")
+            found = {v for (v,) in db.execute(f"SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL")}
+            assert found == set(meanings), place

@@ -12,7 +12,7 @@ import sqlite3
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -39,12 +39,14 @@ class Definition:
         title: what it is about, for people.
         metadata: tables with keys and comments.
         populate: yields ``(table, rows)`` in an order that foreign keys allow; all chance comes from its arguments.
+        meanings: what codes stand for, ``{"table.column": {code: meaning}}``; what a colleague would know.
     """
 
     name: str
     title: str
     metadata: sa.MetaData
     populate: Populate
+    meanings: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 def definition(name: str) -> Definition:
@@ -55,7 +57,7 @@ def definition(name: str) -> Definition:
     """
     _check(name)
     module = importlib.import_module(f"{__name__}.{name}")
-    return Definition(name, module.TITLE, module.METADATA, module.populate)
+    return Definition(name, module.TITLE, module.METADATA, module.populate, getattr(module, "MEANINGS", {}))
 
 
 def bank(name: str) -> list[dict[str, Any]]:
@@ -204,11 +206,13 @@ def _write_text(path: Path, text: str) -> None:
         part.unlink(missing_ok=True)
 
 
-def _comments(name: str) -> dict[str, dict[str, str]]:
-    tables = definition(name).metadata.sorted_tables
+def _comments(name: str) -> dict[str, dict[str, Any]]:
+    made = definition(name)
+    tables = made.metadata.sorted_tables
     return {
         "tables": {t.name: t.comment for t in tables if t.comment},
         "columns": {f"{t.name}.{c.name}": c.comment for t in tables for c in t.columns if c.comment},
+        "values": made.meanings,
     }
 
 

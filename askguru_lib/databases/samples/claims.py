@@ -81,6 +81,22 @@ sa.Table(
     sa.Column("pmt_typ", sa.String(1), nullable=False, comment="payment type"),
 )
 
+MEANINGS = {
+    "agt.rgn_cd": {"NE": "northeastern", "MW": "midwestern", "SO": "southern", "WE": "western"},
+    "adj.tm_cd": {"FAST": "fast track", "PROP": "property", "CASU": "casualty", "SIU": "special investigations"},
+    "cust.seg_cd": {"P": "private", "B": "business"},
+    "pol.lob_cd": {"A": "auto", "H": "home", "L": "liability", "T": "travel"},
+    "clm_hdr.cause_cd": {
+        **{"COLL": "collision", "THFT": "theft", "HAIL": "hail", "GLAS": "broken glass", "WATR": "water damage"},
+        **{"FIRE": "fire", "WIND": "storm", "INJ": "injury", "PROP": "property damage", "CANC": "cancelled trip"},
+        "MED": "medical treatment",
+    },
+    "clm_hdr.st_cd": {"O": "open", "P": "in review", "C": "closed", "D": "denied"},
+    "clm_hdr.frd_flg": {"Y": "suspicious", "N": "not suspicious"},
+    "clm_pmt.pmt_typ": {"I": "indemnity", "E": "expense", "R": "recovery"},
+}
+"""What the codes stand for."""
+
 _REGIONS = {"NE": 8, "MW": 7, "SO": 5, "WE": 4}
 _STATES = {"TX": 21, "CA": 19, "FL": 14, "NY": 12, "OH": 9, "IL": 8, "GA": 6, "WA": 5, "CO": 4, "ME": 2}
 _LINES = {  # auto, home, liability, travel: share, premium from, to, deductibles, causes with shares, greatest loss

@@ -84,6 +84,16 @@ sa.Table(
     comment="parts used by orders",
 )
 
+MEANINGS = {
+    "WERK.LAND1": {"DE": "German", "ES": "Spanish", "PL": "Polish", "US": "American"},
+    "EQUI.EQART": {"P": "pumps", "M": "motors", "V": "valves", "C": "compressors", "H": "heat exchangers"},
+    "EQUI.ABCKZ": {"A": "critical", "B": "important", "C": "minor"},
+    "ARBPL.EXTRN": {"X": "contractors"},
+    "AUFK.AUART": {"PM01": "breakdowns", "PM02": "preventive", "PM03": "inspections"},
+    "AUFK.STAT": {"A": "open", "B": "in progress", "C": "completed", "X": "cancelled"},
+}
+"""What the codes stand for."""
+
 _PLANTS = [  # code, name, city, country, share of the equipment
     ("1000", "Rhine Works", "Mannheim", "DE", 30),
     ("1100", "Hafen Works", "Hamburg", "DE", 18),
