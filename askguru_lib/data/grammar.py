@@ -22,9 +22,14 @@ from askguru_lib.databases.m_schema import MSchema
 
 NUMBER_TYPES = ("INT", "NUM", "DEC", "REAL", "FLOAT", "DOUBLE", "MONEY")
 RESERVED = frozenset(
-    "add all alter and as asc between by case check column create default delete desc distinct drop else end exists "
-    "foreign from group having if in index insert into is join key left like limit not null offset on or order outer "
-    "primary references select set table then to transaction union unique update using values when where with".split()
+    """
+any add all alter and as asc autoincrement between by case check collate column commit constraint create cross
+cube default deferrable delete desc describe distinct drop else end escape except exists false fetch for foreign
+from full glob grant group having if ilike in index inner insert intersect into is isnull join key lateral left
+like limit lock not notnull null offset on or order outer over primary qualify references regexp returning
+revoke rlike rollback rollup select set table tablesample then to transaction true uncache union unique update
+using values when where window with xor do of
+""".split()  # noqa: SIM905
 )
 
 
@@ -42,7 +47,7 @@ class Column:
     meanings: tuple[tuple[str, str], ...] = ()
 
 
-class _Generator(SQLite.Generator):
+class _Generator(SQLite.Generator):  # type: ignore[misc, valid-type]
     """SQLite as people write it: ``x NOT IN (…)`` and ``x IS NOT NULL``, functions spelt as they were built."""
 
     def not_sql(self, expression: exp.Not) -> str:
@@ -56,7 +61,7 @@ class _Generator(SQLite.Generator):
         return super().not_sql(expression)
 
 
-def render(tree: exp.Expression, dialect: str = "sqlite") -> str:
+def render(tree: exp.Expr, dialect: str = "sqlite") -> str:
     """A tree as text in an engine's SQL."""
     if dialect != "sqlite":
         return tree.sql({"postgresql": "postgres"}.get(dialect, dialect))
@@ -96,7 +101,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Condition:
-    tree: exp.Expression
+    tree: exp.Expr
     phrase: str
     evidence: str = ""
 
@@ -212,26 +217,26 @@ class Grammar:
     def _ref(self, table: str | None, name: str) -> exp.Column:
         return exp.Column(this=identifier(name), table=identifier(table) if table else None)
 
-    def _select(self, outputs: list[exp.Expression], table: str) -> exp.Select:
+    def _select(self, outputs: list[exp.Expr], table: str) -> exp.Select:
         return exp.Select(expressions=outputs).from_(exp.Table(this=identifier(table)), copy=False)
 
     def _join(self, query: exp.Select, link: Link, add: str) -> exp.Select:
         on = exp.EQ(this=self._ref(link.child, link.column), expression=self._ref(link.parent, link.ref))
         return query.join(exp.Table(this=identifier(add)), on=on, copy=False)
 
-    def _literal(self, column: Column, value: str) -> exp.Expression:
+    def _literal(self, column: Column, value: str) -> exp.Expr:
         if column.is_number and re.fullmatch(r"-?\d+(\.\d+)?", value):
             return exp.Literal.number(value)
         return exp.Literal.string(value)
 
-    def _year(self, column: exp.Expression) -> exp.Expression:
+    def _year(self, column: exp.Expr) -> exp.Expr:
         return exp.Anonymous(this="strftime", expressions=[exp.Literal.string("%Y"), column])
 
-    def _count(self) -> exp.Expression:
+    def _count(self) -> exp.Expr:
         return exp.Count(this=exp.Star())
 
-    def _agg(self, function: str, inner: exp.Expression) -> exp.Expression:
-        classes: dict[str, type[exp.Expression]] = {"AVG": exp.Avg, "SUM": exp.Sum, "MAX": exp.Max, "MIN": exp.Min}
+    def _agg(self, function: str, inner: exp.Expr) -> exp.Expr:
+        classes: dict[str, type[exp.Expr]] = {"AVG": exp.Avg, "SUM": exp.Sum, "MAX": exp.Max, "MIN": exp.Min}
         return classes[function](this=inner)
 
     # -- conditions ---------------------------------------------------------------------------------------------
@@ -254,7 +259,7 @@ class Grammar:
 
     def _null(self, column: Column, qualified: bool) -> Condition:
         said, ref = self._said(column), self._col(column, qualified)
-        test: exp.Expression = exp.Is(this=ref, expression=exp.Null())
+        test: exp.Expr = exp.Is(this=ref, expression=exp.Null())
         if self.rng.random() < 0.6:
             return Condition(test, self.rng.choice([f"without a {said}", f"that have no {said}", f"with no {said}",
                                                     f"whose {said} is missing", f"where {said} is empty"]))  # fmt: skip
@@ -268,19 +273,21 @@ class Grammar:
         bounds = sorted({self._round(v) for v in self.rng.sample(column.values, min(2, len(column.values)))}, key=float)
         if roll < 0.12 and len(bounds) == 2:
             low, high = bounds
-            tree = exp.Between(this=ref, low=exp.Literal.number(low), high=exp.Literal.number(high))
-            return Condition(tree, self.rng.choice([f"with {said} between {low} and {high}",
+            between = exp.Between(this=ref, low=exp.Literal.number(low), high=exp.Literal.number(high))
+            return Condition(between, self.rng.choice([f"with {said} between {low} and {high}",
                                                     f"whose {said} is between {low} and {high}",
                                                     f"with a {said} from {low} to {high}"]))  # fmt: skip
         if roll < 0.24:
             value = self.rng.choice(column.values)
             return Condition(exp.EQ(this=ref, expression=self._literal(column, value)),
                              self.rng.choice([f"with {said} {value}", f"whose {said} is {value}",
-                                              f"with a {said} of {value}", f"where {said} equals {value}"]))  # fmt: skip
+                                              f"with a {said} of {value}",
+                                              f"where {said} equals {value}"]))  # fmt: skip
         operator = self.rng.choice([">", ">", "<", "<", ">=", "<="])
         words = self.rng.choice(phrasing.COMPARISONS[operator])
         node = {">": exp.GT, "<": exp.LT, ">=": exp.GTE, "<=": exp.LTE}[operator]
-        form = self.rng.choice(["with {s} {w} {v}", "whose {s} is {w} {v}", "with a {s} {w} {v}", "where {s} is {w} {v}",
+        form = self.rng.choice(["with {s} {w} {v}", "whose {s} is {w} {v}", "with a {s} {w} {v}",
+                                "where {s} is {w} {v}",
                                 "with {w} {v} {s}", "having {s} {w} {v}", "that have a {s} of {w} {v}"])  # fmt: skip
         tree = node(this=ref, expression=exp.Literal.number(value))
         return Condition(tree, form.format(s=said, w=words, v=value))
@@ -300,8 +307,9 @@ class Grammar:
         said, ref, value = self._said(column), self._col(column, qualified), self.rng.choice(column.values)[:10]
         roll, year = self.rng.random(), value[:4]
         if roll < 0.5:
-            tree: exp.Expression = exp.EQ(this=self._year(ref), expression=exp.Literal.string(year))
-            return Condition(tree, self.rng.choice([f"with {said} in {year}", f"whose {said} is in {year}", f"in {year}",
+            tree: exp.Expr = exp.EQ(this=self._year(ref), expression=exp.Literal.string(year))
+            return Condition(tree, self.rng.choice([f"with {said} in {year}", f"whose {said} is in {year}",
+                                                    f"in {year}",
                                                     f"with a {said} in {year}", f"from {year}", f"of {year}"])
                              if self._only(column) else f"with {said} in {year}")  # fmt: skip
         spoken = phrasing.spoken_date(self.rng, value)
@@ -334,36 +342,41 @@ class Grammar:
             return self._like(ref, said, value)
         if roll < 0.14 and len(set(column.values)) > 1:
             a, b = rng.sample(sorted(set(column.values)), 2)
-            tree: exp.Expression = exp.In(this=ref, expressions=[self._literal(column, a), self._literal(column, b)])
+            tree: exp.Expr = exp.In(this=ref, expressions=[self._literal(column, a), self._literal(column, b)])
             return Condition(tree, rng.choice([f"whose {said} is {a} or {b}", f"with {said} {a} or {b}",
                                                f"whose {said} is either {a} or {b}", f"in {a} or {b}"]))  # fmt: skip
         shown = rng.choice(["{v}", "{v}", "{v}", "'{v}'", '"{v}"']).format(v=value)
         if roll < 0.24:
             return Condition(exp.NEQ(this=ref, expression=self._literal(column, value)),
                              rng.choice([f"whose {said} is not {shown}", f"with a {said} other than {shown}",
-                                         f"where {said} is not {shown}", f"with {said} different from {shown}"]))  # fmt: skip
+                                         f"where {said} is not {shown}",
+                                         f"with {said} different from {shown}"]))  # fmt: skip
         tree = exp.EQ(this=ref, expression=self._literal(column, value))
-        forms = [f"whose {said} is {shown}", f"with {said} {shown}", f"where {said} is {shown}", f"with the {said} {shown}",
+        forms = [f"whose {said} is {shown}", f"with {said} {shown}", f"where {said} is {shown}",
+                 f"with the {said} {shown}",
                  f"that have {said} {shown}", f"having {said} {shown}", f"for {said} {shown}"]  # fmt: skip
         if column.kind == "category" and not re.fullmatch(r"[\d.\-]+", value) and rng.random() < 0.35:
             forms = [f"in {shown}", f"from {shown}", f"for {shown}", f"that are {shown}", f"of {shown}"]
         return Condition(tree, rng.choice(forms))
 
-    def _like(self, ref: exp.Expression, said: str, value: str) -> Condition:
-        words = [w for w in re.findall(r"[A-Za-z]{3,}", value)] or [value[:3]]
+    def _like(self, ref: exp.Expr, said: str, value: str) -> Condition:
+        words = list(re.findall(r"[A-Za-z]{3,}", value)) or [value[:3]]
         word, roll = self.rng.choice(words), self.rng.random()
         if roll < 0.4:
             start = value[: self.rng.choice([1, 2, 3])].strip()
             return Condition(exp.Like(this=ref, expression=exp.Literal.string(f"{start}%")),
-                             self.rng.choice([f"whose {said} starts with {start}", f"with a {said} beginning with {start}",
+                             self.rng.choice([f"whose {said} starts with {start}",
+                                              f"with a {said} beginning with {start}",
                                               f"whose {said} begins with '{start}'"]))  # fmt: skip
         if roll < 0.55:
             end = value[-self.rng.choice([1, 2, 3]) :].strip()
             return Condition(exp.Like(this=ref, expression=exp.Literal.string(f"%{end}")),
-                             self.rng.choice([f"whose {said} ends with {end}", f"with a {said} ending in {end}"]))  # fmt: skip
+                             self.rng.choice([f"whose {said} ends with {end}",
+                                              f"with a {said} ending in {end}"]))  # fmt: skip
         return Condition(exp.Like(this=ref, expression=exp.Literal.string(f"%{word}%")),
                          self.rng.choice([f"whose {said} contains {word}", f"with {word} in the {said}",
-                                          f"whose {said} includes '{word}'", f"with {word} in their {said}"]))  # fmt: skip
+                                          f"whose {said} includes '{word}'",
+                                          f"with {word} in their {said}"]))  # fmt: skip
 
     def conditions(self, table: str, qualified: bool = False, least: int = 0) -> Condition | None:
         """None, one or two conditions on a table, joined by AND or OR."""
@@ -376,7 +389,7 @@ class Grammar:
         used = first.tree.find(exp.Column)
         second = self.condition(table, qualified, avoid=used.name if used else "")
         either = self.rng.random() < 0.25
-        tree: exp.Expression = (exp.Or if either else exp.And)(this=first.tree, expression=second.tree)
+        tree: exp.Expr = (exp.Or if either else exp.And)(this=first.tree, expression=second.tree)
         link = " or " if either else self.rng.choice([" and ", " and ", ", "])
         return Condition(tree, f"{first.phrase}{link}{second.phrase}",
                          "; ".join(e for e in (first.evidence, second.evidence) if e))  # fmt: skip

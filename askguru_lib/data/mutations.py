@@ -11,14 +11,14 @@ from sqlglot import exp
 from askguru_lib.data.grammar import identifier, render
 from askguru_lib.databases.m_schema import MSchema
 
-Mutation = Callable[[exp.Expression, MSchema, random.Random], bool]
+Mutation = Callable[[exp.Expr, MSchema, random.Random], bool]
 
 
-def _columns(tree: exp.Expression) -> list[exp.Column]:
+def _columns(tree: exp.Expr) -> list[exp.Column]:
     return [c for c in tree.find_all(exp.Column) if isinstance(c.this, exp.Identifier)]
 
 
-def _home(column: exp.Column, tree: exp.Expression, schema: MSchema) -> str | None:
+def _home(column: exp.Column, tree: exp.Expr, schema: MSchema) -> str | None:
     """The table of ``schema`` that a column belongs to."""
     scope = [column.table] if column.table else [t.name for t in tree.find_all(exp.Table)]
     for name in scope:
@@ -27,7 +27,7 @@ def _home(column: exp.Column, tree: exp.Expression, schema: MSchema) -> str | No
     return None
 
 
-def wrong_column(tree: exp.Expression, schema: MSchema, rng: random.Random) -> bool:
+def wrong_column(tree: exp.Expr, schema: MSchema, rng: random.Random) -> bool:
     """Another column of the same table."""
     options = [(c, home) for c in _columns(tree) if (home := _home(c, tree, schema))]
     if not options:
@@ -40,7 +40,7 @@ def wrong_column(tree: exp.Expression, schema: MSchema, rng: random.Random) -> b
     return True
 
 
-def wrong_table(tree: exp.Expression, schema: MSchema, rng: random.Random) -> bool:
+def wrong_table(tree: exp.Expr, schema: MSchema, rng: random.Random) -> bool:
     """A column said to be of a table that does not have it."""
     options = [c for c in _columns(tree) if _home(c, tree, schema)]
     tables = [t.name for t in tree.find_all(exp.Table)]
@@ -60,7 +60,7 @@ def wrong_table(tree: exp.Expression, schema: MSchema, rng: random.Random) -> bo
     return True
 
 
-def misspelt_name(tree: exp.Expression, schema: MSchema, rng: random.Random) -> bool:
+def misspelt_name(tree: exp.Expr, schema: MSchema, rng: random.Random) -> bool:
     """A letter dropped, doubled or an ``s`` too many in a table's or column's name."""
     names = [i for i in tree.find_all(exp.Identifier) if len(i.name) > 2]
     if not names:
@@ -75,7 +75,7 @@ def misspelt_name(tree: exp.Expression, schema: MSchema, rng: random.Random) -> 
     return True
 
 
-def missing_join(tree: exp.Expression, schema: MSchema, rng: random.Random) -> bool:
+def missing_join(tree: exp.Expr, schema: MSchema, rng: random.Random) -> bool:
     """A joined table left out, so that its columns have no home."""
     joins = list(tree.find_all(exp.Join))
     if not joins:
@@ -84,7 +84,7 @@ def missing_join(tree: exp.Expression, schema: MSchema, rng: random.Random) -> b
     return True
 
 
-def wrong_join_key(tree: exp.Expression, schema: MSchema, rng: random.Random) -> bool:
+def wrong_join_key(tree: exp.Expr, schema: MSchema, rng: random.Random) -> bool:
     """A join on another column."""
     sides = [c for j in tree.find_all(exp.Join) if j.args.get("on") for c in j.args["on"].find_all(exp.Column)]
     options = [(c, h) for c in sides if (h := _home(c, tree, schema)) and len(schema.tables[h]["fields"]) > 1]
@@ -95,7 +95,7 @@ def wrong_join_key(tree: exp.Expression, schema: MSchema, rng: random.Random) ->
     return True
 
 
-def wrong_aggregate(tree: exp.Expression, schema: MSchema, rng: random.Random) -> bool:
+def wrong_aggregate(tree: exp.Expr, schema: MSchema, rng: random.Random) -> bool:
     """AVG for SUM, MAX for MIN …"""
     kinds: list[type[exp.AggFunc]] = [exp.Avg, exp.Sum, exp.Min, exp.Max]
     options = list(tree.find_all(*kinds))
@@ -106,7 +106,7 @@ def wrong_aggregate(tree: exp.Expression, schema: MSchema, rng: random.Random) -
     return True
 
 
-def lost_filter(tree: exp.Expression, schema: MSchema, rng: random.Random) -> bool:
+def lost_filter(tree: exp.Expr, schema: MSchema, rng: random.Random) -> bool:
     """One condition forgotten."""
     wheres = list(tree.find_all(exp.Where))
     if not wheres:
@@ -119,9 +119,9 @@ def lost_filter(tree: exp.Expression, schema: MSchema, rng: random.Random) -> bo
     return True
 
 
-def wrong_operator(tree: exp.Expression, schema: MSchema, rng: random.Random) -> bool:
+def wrong_operator(tree: exp.Expr, schema: MSchema, rng: random.Random) -> bool:
     """A comparison the wrong way round, or AND for OR."""
-    swaps: dict[type[exp.Expression], type[exp.Expression]] = {
+    swaps: dict[type[exp.Expr], type[exp.Expr]] = {
         exp.GT: exp.LT, exp.LT: exp.GT, exp.GTE: exp.GT, exp.LTE: exp.LT, exp.And: exp.Or, exp.Or: exp.And,
     }  # fmt: skip
     options = [n for n in tree.find_all(*swaps) if type(n) in swaps]
@@ -132,7 +132,7 @@ def wrong_operator(tree: exp.Expression, schema: MSchema, rng: random.Random) ->
     return True
 
 
-def missing_group(tree: exp.Expression, schema: MSchema, rng: random.Random) -> bool:
+def missing_group(tree: exp.Expr, schema: MSchema, rng: random.Random) -> bool:
     """GROUP BY forgotten."""
     groups = list(tree.find_all(exp.Group))
     if not groups:
@@ -141,7 +141,7 @@ def missing_group(tree: exp.Expression, schema: MSchema, rng: random.Random) -> 
     return True
 
 
-def wrong_order(tree: exp.Expression, schema: MSchema, rng: random.Random) -> bool:
+def wrong_order(tree: exp.Expr, schema: MSchema, rng: random.Random) -> bool:
     """Ascending for descending."""
     keys = list(tree.find_all(exp.Ordered))
     if not keys:
@@ -152,7 +152,7 @@ def wrong_order(tree: exp.Expression, schema: MSchema, rng: random.Random) -> bo
     return True
 
 
-def dialect_slip(tree: exp.Expression, schema: MSchema, rng: random.Random) -> bool:
+def dialect_slip(tree: exp.Expr, schema: MSchema, rng: random.Random) -> bool:
     """Another engine's way to take the year of a date, or another engine's LIKE."""
     calls = [f for f in tree.find_all(exp.Anonymous, exp.TimeToStr) if "%Y" in f.sql("sqlite")]
     if calls:
@@ -179,7 +179,7 @@ MUTATIONS: dict[str, tuple[Mutation, float]] = {
 """Kinds of mistake with their weights."""
 
 
-def mutate(tree: exp.Expression, schema: MSchema, rng: random.Random) -> tuple[exp.Expression, str] | None:
+def mutate(tree: exp.Expr, schema: MSchema, rng: random.Random) -> tuple[exp.Expr, str] | None:
     """A copy of ``tree`` with one mistake, and its kind; None if none of the kinds drawn applies."""
     for _ in range(6):
         kind = rng.choices(list(MUTATIONS), [w for _, w in MUTATIONS.values()])[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from sqlglot import exp
 
@@ -23,7 +23,7 @@ def _where(tree: exp.Select, condition: Condition | None) -> exp.Select:
     return tree.where(condition.tree, copy=False) if condition else tree
 
 
-def _ordered(key: exp.Expression, down: bool) -> exp.Ordered:
+def _ordered(key: exp.Expr, down: bool) -> exp.Ordered:
     """A sort key in SQLite's own order of NULLs, so that no NULLS clause is written."""
     return exp.Ordered(this=key, desc=True if down else None, nulls_first=not down)
 
@@ -37,9 +37,10 @@ def _rows(g: Grammar, table: str, condition: Condition | None) -> str:
 def _of(g: Grammar, said: str, rows: str) -> str:
     """``the names of customers …``, in one of its forms."""
     many = phrasing.plural(said)
-    return g.rng.choice([f"the {said} of {rows}", f"the {many} of {rows}", f"{many} of {rows}", f"the {said} for {rows}",
+    return g.rng.choice([f"the {said} of {rows}", f"the {many} of {rows}", f"{many} of {rows}",
+                         f"the {said} for {rows}",
                          f"the {many} of all {rows}", f"{said} of {rows}", f"the {said} of the {rows}",
-                         f"the {said} of every {phrasing.singular(rows)}" if " " not in rows else f"{said} for {rows}"])  # fmt: skip
+                         f"{said} for {rows}"])  # fmt: skip
 
 
 def listing(g: Grammar) -> Pair:
@@ -89,7 +90,8 @@ def aggregate(g: Grammar) -> Pair:
     word = g.rng.choice(phrasing.AGGREGATES[function])
     rows = _rows(g, table.name, condition)
     said = g._said(measure)
-    phrase = g.rng.choice([f"the {word} {said} of {rows}", f"the {word} {said} of all {rows}", f"{word} {said} of {rows}",
+    phrase = g.rng.choice([f"the {word} {said} of {rows}", f"the {word} {said} of all {rows}",
+                           f"{word} {said} of {rows}",
                            f"the {word} {said} for {rows}", f"the {word} {said} across {rows}"])  # fmt: skip
     tree = _where(g._select([g._agg(function, g._col(measure, False))], table.name), condition)
     return _finish(g, "value", phrase, tree, "aggregate", "simple", condition)
@@ -107,7 +109,8 @@ def distinct(g: Grammar) -> Pair:
         return _finish(g, "count", f"{word} {phrasing.plural(said)} of {rows}", _where(tree, condition),
                        "count distinct", "simple", condition)  # fmt: skip
     tree = g._select([ref], table.name).distinct(copy=False)
-    phrase = g.rng.choice([f"the {word} {phrasing.plural(said)} of {rows}", f"all {word} {phrasing.plural(said)} of {rows}",
+    phrase = g.rng.choice([f"the {word} {phrasing.plural(said)} of {rows}",
+                           f"all {word} {phrasing.plural(said)} of {rows}",
                            f"{word} {phrasing.plural(said)} among {rows}"])  # fmt: skip
     return _finish(g, "list", phrase, _where(tree, condition), "distinct", "simple", condition)
 
@@ -177,10 +180,11 @@ def sorting(g: Grammar) -> Pair:
 def _per(g: Grammar, measure: str, group: str, rows: str) -> str:
     return g.rng.choice([f"{measure} of {rows} for each {group}", f"{measure} of {rows} per {group}",
                          f"{measure} of {rows} by {group}", f"for each {group}, {measure} of {rows}",
-                         f"{measure} of {rows} in each {group}", f"{measure} of {rows} grouped by {group}"])  # fmt: skip
+                         f"{measure} of {rows} in each {group}",
+                         f"{measure} of {rows} grouped by {group}"])  # fmt: skip
 
 
-def _measured(g: Grammar, table: str, qualified: bool) -> tuple[exp.Expression, str]:
+def _measured(g: Grammar, table: str, qualified: bool) -> tuple[exp.Expr, str]:
     """COUNT(*) or an aggregate of a measure, and its words."""
     numbers = g.tables[table].of("number")
     if not numbers or g.rng.random() < 0.5:
@@ -242,7 +246,8 @@ def most_common(g: Grammar) -> Pair:
     said, rows = g._said(group), _rows(g, table.name, condition)
     word = g.rng.choice(["most common", "most frequent"] if down else ["least common", "rarest", "least frequent"])
     many = "most" if down else "fewest"
-    phrase = g.rng.choice([f"the {word} {said} of {rows}", f"the {word} {said} among {rows}", f"the {said} with the {many} {rows}",
+    phrase = g.rng.choice([f"the {word} {said} of {rows}", f"the {word} {said} among {rows}",
+                           f"the {said} with the {many} {rows}",
                            f"the {said} that has the {many} {rows}"])  # fmt: skip
     tree = _where(g._select([g._col(group, False)], table.name), condition).group_by(g._col(group, False), copy=False)
     tree = tree.order_by(_ordered(g._count(), down), copy=False).limit(1, copy=False)
@@ -260,7 +265,8 @@ def beyond_average(g: Grammar) -> Pair:
     word = g.rng.choice(
         ["above", "higher than", "more than", "over"] if above else ["below", "lower than", "less than"]
     )
-    rows = g.rng.choice([f"{g._noun(table.name)} with {said} {word} the average", f"{g._noun(table.name)} whose {said} is {word} average",
+    rows = g.rng.choice([f"{g._noun(table.name)} with {said} {word} the average",
+                         f"{g._noun(table.name)} whose {said} is {word} average",
                          f"{g._noun(table.name)} with a {said} {word} the average {said}"])  # fmt: skip
     if g.rng.random() < 0.3:
         tree = g._select([g._count()], table.name).where(test, copy=False)
@@ -280,15 +286,17 @@ def share(g: Grammar) -> Pair:
         this=exp.Mul(this=exp.Literal.number("100.0"), expression=exp.Sum(this=case)), expression=g._count(), typed=True
     )
     noun = g._noun(table.name)
-    phrase = g.rng.choice([f"the percentage of {noun} {condition.phrase}", f"what percentage of {noun} are those {condition.phrase}",
-                           f"the share of {noun} {condition.phrase} in percent", f"percent of {noun} {condition.phrase}"])  # fmt: skip
+    phrase = g.rng.choice([f"the percentage of {noun} {condition.phrase}",
+                           f"what percentage of {noun} are those {condition.phrase}",
+                           f"the share of {noun} {condition.phrase} in percent",
+                           f"percent of {noun} {condition.phrase}"])  # fmt: skip
     return _finish(g, "value", phrase, g._select([ratio], table.name), "share", "challenging", condition)
 
 
 # -- more than one table ----------------------------------------------------------------------------------------
 
 
-def _joined(g: Grammar, outputs: list[exp.Expression], link: Link) -> exp.Select:
+def _joined(g: Grammar, outputs: list[exp.Expr], link: Link) -> exp.Select:
     return g._join(g._select(outputs, link.child), link, link.parent)
 
 
@@ -296,7 +304,7 @@ def _owned(g: Grammar, child: str, parent: str) -> str:
     """``orders of customers``: how the rows of a child are said through their parent."""
     many, one = g._noun(parent), g._one(parent)
     return g.rng.choice([f"{child} of {many}", f"{child} of the {one}", f"{child} for {many}", f"{child} from {many}",
-                         f"{child} whose {one} is one of the {many}" if g.rng.random() < 0.1 else f"{child} belonging to {many}"])  # fmt: skip
+                         f"{child} belonging to {many}"])  # fmt: skip
 
 
 def join_listing(g: Grammar) -> Pair:
@@ -401,7 +409,8 @@ def childless(g: Grammar) -> Pair:
         inner = inner.where(exp.Not(this=exp.Is(this=g._ref(None, link.column), expression=exp.Null())), copy=False)
     test = exp.Not(this=exp.In(this=g._ref(None, link.ref), query=exp.Subquery(this=inner)))
     many, one = g._noun(link.child), g._one(link.child)
-    rows = f"{g._noun(link.parent)} {g.rng.choice([f'without any {many}', f'that have no {many}', f'with no {one}', f'without {many}'])}"
+    lacking = g.rng.choice([f"without any {many}", f"that have no {many}", f"with no {one}", f"without {many}"])
+    rows = f"{g._noun(link.parent)} {lacking}"
     if g.rng.random() < 0.3:
         return _finish(
             g, "count", rows, g._select([g._count()], link.parent).where(test, copy=False), "childless", "moderate"
@@ -422,7 +431,7 @@ def two_hops(g: Grammar) -> Pair:
     counted = isinstance(measure, exp.Count)
     listed = g.rng.random() < 0.5
     output = g._label(lower.child)
-    first: exp.Expression = g._col(output, True) if listed else measure
+    first: exp.Expr = g._col(output, True) if listed else measure
     tree = g._join(g._join(g._select([first], lower.child), lower, lower.parent), upper, upper.parent)
     tree = tree.where(condition.tree, copy=False)
     if listed:

@@ -1,10 +1,12 @@
 """Train the small base model from nothing: ``python -m askguru_lib.training.base_model --out models/askguru-tiny``.
 
 A Mistral architecture of a few million parameters learns to read schemas it has never seen. What makes it learn within
-minutes on two cores is the start: a previous-token head in layer 0 and matching heads that copy in layer 1, an induction
+minutes on two cores is the start: a previous-token head in layer 0 and matching heads that copy in layer 1, an
+induction
 circuit (Elhage et al. 2021, Olsson et al. 2022) that is written into the weights instead of being waited for.
 
-The stream of documents is a function of (seed, number), so a killed run goes on exactly where its last checkpoint stands.
+The stream of documents is a function of (seed, number),
+so a killed run goes on exactly where its last checkpoint stands.
 """
 
 from __future__ import annotations
@@ -69,7 +71,7 @@ def build_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase) -> Mistr
         head_dim=recipe.hidden // recipe.heads, max_position_embeddings=4096, sliding_window=None,
         rope_parameters={"rope_type": "default", "rope_theta": recipe.rope_theta}, tie_word_embeddings=True,
         initializer_range=0.02, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id, attn_implementation="sdpa",
+        pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
     model = MistralForCausalLM(config)
     if recipe.induction:
@@ -81,8 +83,10 @@ def build_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase) -> Mistr
 def write_induction_circuit(model: MistralForCausalLM, tokenizer: PreTrainedTokenizerBase, recipe: BaseRecipe) -> None:
     """Initialise the embedding, one head of layer 0 and two heads of layer 1 so that the model can copy at once.
 
-    Of the residual stream, the first two thirds hold what a token is, a head's width behind them what the previous token
-    was, and the last dimension a constant, from which the attention's fixed queries and keys are read. Tokens that differ
+    Of the residual stream, the first two thirds hold what a token is,
+    a head's width behind them what the previous token
+    was, and the last dimension a constant,
+    from which the attention's fixed queries and keys are read. Tokens that differ
     only in case start close together.
     """
     generator = torch.Generator().manual_seed(recipe.seed)
@@ -232,7 +236,8 @@ def _spread(flat: torch.Tensor, model: nn.Module) -> None:
 
 @torch.no_grad()
 def exact_match(model: nn.Module, documents: list[Document]) -> float:
-    """Share of held-out answers of which every token is the likeliest: what greedy decoding would write to the letter."""
+    """Share of held-out answers of which every token is the likeliest: what greedy decoding would write to the
+    letter."""
     results = [document_loss(model, d)[1:] for d in documents]
     return sum(r for _, r in results) / max(sum(n for n, _ in results), 1)
 

@@ -1,6 +1,7 @@
 """What the small base model reads: packed documents of one schema and several independent tasks on it.
 
-A packed document saves most of the cost of a long schema: the schema is read once, every question's positions go on from
+A packed document saves most of the cost of a long schema: the schema is read once,
+every question's positions go on from
 the schema's end, and a block mask keeps the questions from seeing each other. What a question sees is exactly what it
 would see alone.
 """
@@ -37,7 +38,8 @@ class Task:
 
 @dataclass(frozen=True)
 class Document:
-    """A packed document: ``ids``, ``positions``, ``segments`` (0 is the schema) and loss ``weights``, all of length L."""
+    """A packed document: ``ids``, ``positions``, ``segments`` (0 is the schema) and loss ``weights``, all of length
+    L."""
 
     ids: np.ndarray
     positions: np.ndarray
@@ -107,7 +109,8 @@ def _refinement(
     outcome = paper.outcome(wrong)
     if outcome == paper.outcome(sql):
         return None
-    prompt = build_prompt("self_refine", db_schema=text, question=pair.question, evidence=pair.evidence, error_sql=wrong,
+    prompt = build_prompt("self_refine", db_schema=text, question=pair.question, evidence=pair.evidence,
+                          error_sql=wrong,
                           error_info=outcome)  # fmt: skip
     return Task(prompt.removeprefix(text), sql)
 

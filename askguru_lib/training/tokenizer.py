@@ -15,8 +15,9 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import PreTrainedTokenizerFast
 
 CHAT_TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}[INST]{{ message['content'] }}[/INST]"
-    "{% elif message['role'] == 'assistant' %}{% generation %}{{ message['content'] }}{{ eos_token }}{% endgeneration %}"
+    "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}"
+    "[INST]{{ message['content'] }}[/INST]{% elif message['role'] == 'assistant' %}"
+    "{% generation %}{{ message['content'] }}{{ eos_token }}{% endgeneration %}"
     "{% else %}{{ raise_exception('only user and assistant turns are supported') }}{% endif %}{% endfor %}"
 )
 SPECIAL = ("<pad>", "<s>", "</s>", "[INST]", "[/INST]")
@@ -42,13 +43,14 @@ SQL_PIECES = (
     "SELECT ", "SELECT DISTINCT ", " FROM ", " WHERE ", " JOIN ", " ON ", " AND ", " OR ", " GROUP BY ", " ORDER BY ",
     " DESC", " ASC", " LIMIT ", "COUNT(*)", "COUNT(DISTINCT ", "COUNT(", "AVG(", "SUM(", "MAX(", "MIN(", " HAVING ",
     " IN (", " NOT IN (", " IS NULL", " IS NOT NULL", " BETWEEN ", " LIKE '", " = '", " = ", " > ", " < ", " >= ",
-    " <= ", " <> ", " != ", " <> '", " != '", " > '", " < '", "strftime('%Y', ", ") = '", " AND '", "', '", "%'", "'%", "CASE WHEN ",
+    " <= ", " <> ", " != ", " <> '", " != '", " > '", " < '", "strftime('%Y', ", ") = '", " AND '", "', '", "%'",
+    "'%", "CASE WHEN ",
     " THEN ", " ELSE ", " END", "100.0 * ", " / ", " * ", " AS ", "(SELECT ", "DISTINCT ", " LEFT JOIN ", " UNION ",
     " EXISTS ", "WITH ", " OVER (", "PARTITION BY ", "ROUND(", "LENGTH(", "UPPER(", "LOWER(", "CAST(", " INTEGER)",
 )  # fmt: skip
 SPLIT = Regex(
-    rf" (?:{FUNCTION_WORDS})(?![A-Za-z_])|[A-Z]?[a-z]+?(?=s(?![a-z]))|s(?![a-z])|[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[A-Z]|[0-9]|"
-    r"\s|[^\sA-Za-z0-9]"
+    rf" (?:{FUNCTION_WORDS})(?![A-Za-z_])|[A-Z]?[a-z]+?(?=s(?![a-z]))|s(?![a-z])|[A-Z]?[a-z]+|[A-Z]+(?![a-z])|"
+    r"[A-Z]|[0-9]|\s|[^\sA-Za-z0-9]"
 )
 
 

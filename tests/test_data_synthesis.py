@@ -1,0 +1,170 @@
+"""The grammar writes questions that its queries answer; mutations make wrong queries; nothing repeats."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+
+import pytest
+import sqlglot
+
+from askguru_lib.data.grammar import Grammar, render
+from askguru_lib.data.mutations import MUTATIONS, corrupt
+from askguru_lib.data.patterns import PATTERNS
+from askguru_lib.data.phrasing import humanize, plural, singular, spoken
+from askguru_lib.data.synthesis import normalize_question, normalize_sql, refine_samples, selection_samples, synthesize
+from askguru_lib.databases.executor import Failure, Result
+from askguru_lib.databases.m_schema import MSchema
+from askguru_lib.training.corpus import PaperDatabase
+from askguru_lib.training.random_schemas import random_database
+
+
+@pytest.fixture
+def shop() -> MSchema:
+    schema = MSchema("shop")
+    schema.add_table("customers")
+    schema.add_field("customers", "id", "INTEGER", True, examples=[1, 2, 3])
+    schema.add_field("customers", "name", "TEXT", examples=["Ann", "Bo", "Cy"])
+    schema.add_field("customers", "city", "TEXT", examples=["Oslo", "Rome", "Oslo"])
+    schema.add_table("orders")
+    schema.add_field("orders", "id", "INTEGER", True, examples=[1, 2, 3])
+    schema.add_field("orders", "customer_id", "INTEGER", examples=[1, 2, 2])
+    schema.add_field("orders", "price", "REAL", examples=[10.5, 20, 35])
+    schema.add_field("orders", "order", "DATE", examples=["2023-01-02", "2024-05-06"])
+    schema.add_foreign_key("orders", "customer_id", None, "customers", "id")
+    return schema
+
+
+class PaperExecutor:
+    """Runs queries on the schema's own example values."""
+
+    def __init__(self, schema: MSchema) -> None:
+        self.connection = PaperDatabase(schema).connection
+
+    def run_many(self, items, desc=None):
+        return [self.run(sql) for _, sql in items]
+
+    def run(self, sql: str) -> Result:
+        try:
+            cursor = self.connection.execute(sql)
+            return Result(tuple(d[0] for d in cursor.description), tuple(cursor.fetchall()), 0.1, False, None)
+        except sqlite3.Error as e:
+            return Result((), (), 0.1, False, Failure("other", str(e)))
+
+
+def test_every_pattern_parses_and_runs_on_random_databases():
+    seen = set()
+    for i in range(60):
+        rng = random.Random(i)
+        database = random_database(rng)
+        grammar, paper = Grammar(database.schema, rng, database.meanings), PaperDatabase(database.schema)
+        for _ in range(30):
+            if pair := grammar.draw():
+                sql = render(pair.tree)
+                sqlglot.parse_one(sql, dialect="sqlite")
+                paper.connection.execute(sql).fetchall()
+                assert pair.question.strip()
+                seen.add(pair.pattern)
+    assert len(seen) >= len(PATTERNS)
+
+
+def test_reserved_words_and_odd_names_are_quoted(shop):
+    rng = random.Random(1)
+    texts = [render(p.tree) for _ in range(300) if (p := Grammar(shop, rng).draw())]
+    assert any('"order"' in t for t in texts)
+    assert not any(" order " in t for t in texts)
+
+
+def test_people_write_is_not_null_and_not_in(shop):
+    tree = sqlglot.parse_one("SELECT a FROM t WHERE NOT b IS NULL AND NOT c IN (SELECT d FROM e)", dialect="sqlite")
+    assert render(tree) == "SELECT a FROM t WHERE b IS NOT NULL AND c NOT IN (SELECT d FROM e)"
+
+
+def test_synthesis_repeats_nothing_and_excludes_what_it_is_told(shop):
+    pairs = synthesize(shop, 120, seed=3)
+    assert len({normalize_sql(p["SQL"]) for p in pairs}) == len(pairs) == 120
+    assert len({normalize_question(p["question"]) for p in pairs}) == len(pairs)
+    known = {normalize_sql(p["SQL"]) for p in pairs}
+    again = synthesize(shop, 60, seed=4, exclude=known)
+    assert not known & {normalize_sql(p["SQL"]) for p in again}
+
+
+def test_synthesis_is_the_same_for_the_same_seed_and_keeps_only_what_answers(shop):
+    executor = PaperExecutor(shop)
+
+    def execute(sqls):
+        return executor.run_many([("shop", s) for s in sqls])
+
+    first = synthesize(shop, 50, seed=3, execute=execute)
+    assert first == synthesize(shop, 50, seed=3, execute=execute)
+    assert all(any(v is not None for row in executor.run(p["SQL"]).rows for v in row) for p in first)
+
+
+@pytest.mark.parametrize("kind", MUTATIONS)
+def test_each_kind_of_mutation_changes_the_query(kind, shop):
+    sql = (
+        "SELECT customers.name, SUM(orders.price) FROM orders JOIN customers ON orders.customer_id = customers.id "
+        "WHERE strftime('%Y', orders.\"order\") = '2023' AND orders.price > 5 GROUP BY customers.name "
+        "ORDER BY SUM(orders.price) DESC LIMIT 3"
+    )
+    tree = sqlglot.parse_one(sql, dialect="sqlite")
+    broken = [t for i in range(20) if MUTATIONS[kind][0](t := tree.copy(), shop, random.Random(i))]
+    assert broken
+    assert all(render(t) != render(tree) for t in broken)
+
+
+def test_refine_samples_differ_from_gold_and_carry_what_the_engine_said(shop):
+    records = _processed(shop)
+    samples = refine_samples(records, PaperExecutor(shop), seed=1, n=40, preview_rows=3)
+    assert len(samples) == 40
+    for s in samples:
+        wrong, said = s["pred_sql_res"]
+        assert normalize_sql(wrong) != normalize_sql(s["sql"])
+        assert said
+    assert any(s["pred_sql_res"][1].startswith("Error: ") for s in samples)
+
+
+def test_selection_samples_hold_the_gold_once_and_its_place_varies(shop):
+    samples = selection_samples(_processed(shop), PaperExecutor(shop), seed=1, n=60, preview_rows=3)
+    assert {s["answer"] for s in samples} >= {0, 1, 2}
+    for s in samples:
+        assert s["candidates"][s["answer"]]["sql"] == s["sql"]
+        results = [c["result"] for c in s["candidates"]]
+        assert len(set(results)) == len(results) >= 2
+
+
+def test_unparseable_sql_is_not_corrupted(shop):
+    assert corrupt("SELEC nothing FRM", shop, random.Random(1)) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("order_Date", "order date"), ("tbl_customer", "customer"), ("CustomerID", "customer id"), ("t", "t")],
+)
+def test_names_become_words(name, said):
+    assert humanize(name) == said
+
+
+@pytest.mark.parametrize(
+    ("one", "many"), [("city", "cities"), ("status", "statuses"), ("box", "boxes"), ("person", "people")]
+)
+def test_plurals(one, many):
+    assert plural(one) == many
+
+
+def test_plural_of_a_plural_stays():
+    assert plural("sales orders") == "sales orders"
+    assert singular("sales orders") == "sales order"
+
+
+def test_the_noun_phrase_of_a_comment():
+    assert spoken("List of invoices (posted)") == "invoices"
+
+
+def _processed(schema: MSchema) -> list[dict]:
+    text = schema.to_mschema()
+    return [
+        {"db_name": "shop", "question": p["question"], "evidence": p["evidence"], "db_schema": text, "sql": p["SQL"],
+         "sql_type": "sqlite"}
+        for p in synthesize(schema, 60, seed=9)
+    ]  # fmt: skip

@@ -1,0 +1,119 @@
+"""The base model's tokenizer, packed documents, copy circuit and resumable training."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+import torch
+
+from askguru_lib.data.prompts import build_prompt, conversation
+from askguru_lib.errors import TrainingError
+from askguru_lib.training.base_model import BaseRecipe, build_model, train_base_model
+from askguru_lib.training.corpus import attention_mask, random_document, sample_texts
+from askguru_lib.training.random_schemas import random_database
+from askguru_lib.training.tokenizer import train_tokenizer
+
+SMALL = BaseRecipe(layers=2, feed_forward=96, vocabulary=1024, steps=4, documents_per_step=2,
+                   questions_per_document=2)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(sample_texts(1, 40), SMALL.vocabulary)
+
+
+def test_tokenizer_reads_back_any_text(tokenizer):
+    text = "SELECT COUNT(*) FROM orders_Items WHERE city = 'Ås  ü' AND x <> '名'\n【Question】\n(a:TEXT)"
+    assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+
+
+def test_a_word_is_the_same_token_in_a_schema_and_in_a_question(tokenizer):
+    in_schema, in_question = (tokenizer(t)["input_ids"] for t in ("(customer:TEXT", "list customers"))
+    assert set(tokenizer("customer")["input_ids"]) <= set(in_schema) & set(in_question)
+
+
+def test_packed_document_holds_the_tokens_of_the_chat_template(tokenizer):
+    rng = random.Random(3)
+    schema = random_database(rng).schema.to_mschema(example_num=2)
+    prompt = build_prompt("nl2sqlite", db_schema=schema, question="How many?", evidence="a = 1")
+    whole = tokenizer.apply_chat_template(conversation(prompt, "SELECT 1"), tokenize=True, return_dict=True)[
+        "input_ids"
+    ]
+    parts = [f"<s>[INST]{schema}", prompt.removeprefix(schema) + "[/INST]", "SELECT 1</s>"]
+    assert [i for p in parts for i in tokenizer(p)["input_ids"]] == list(whole)
+
+
+def test_questions_in_a_packed_document_do_not_see_each_other(tokenizer):
+    model = build_model(SMALL, tokenizer).eval()
+    document = random_document(tokenizer, random.Random(5), questions=3)
+    segments = torch.from_numpy(document.segments)
+    last = segments == segments.max()
+    keep = (segments == 0) | last
+    packed = _logits(model, document.ids, document.positions, segments)[last]
+    alone = _logits(model, document.ids[keep.numpy()], document.positions[keep.numpy()], segments[keep])[
+        -int(last.sum()) :
+    ]
+    assert torch.allclose(packed, alone, atol=1e-3)
+
+
+def test_the_copy_circuit_continues_a_repeated_sequence(tokenizer):
+    recipe = BaseRecipe(vocabulary=SMALL.vocabulary)
+    plain = BaseRecipe(vocabulary=SMALL.vocabulary, induction=False)
+    ids = torch.randint(300, 1000, (1, 40), generator=torch.Generator().manual_seed(1))
+    twice = torch.cat([ids, ids], 1)
+    shares = []
+    for r in (recipe, plain):
+        logits = build_model(r, tokenizer).eval()(twice).logits[0, 40:79]
+        shares.append(float((logits.argmax(-1) == twice[0, 41:]).float().mean()))
+    assert shares[0] > 0.6 > 0.2 > shares[1]
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_training_equals_an_unbroken_run(tmp_path):
+    train_base_model(tmp_path / "whole", SMALL, processes=1)
+    train_base_model(tmp_path / "broken", SMALL, processes=1, checkpoint_every=2)
+    state = torch.load(tmp_path / "broken" / "checkpoint.pt", weights_only=True)
+    assert state["step"] == 4
+    (tmp_path / "broken" / "checkpoint.pt").unlink()
+    half = BaseRecipe(**{**json.loads((tmp_path / "broken" / "recipe.json").read_text()), "steps": 4})
+    _stop_after(tmp_path / "broken", half, 2)
+    train_base_model(tmp_path / "broken", half, processes=1)
+    a, b = (torch.load(tmp_path / n / "checkpoint.pt", weights_only=True)["model"] for n in ("whole", "broken"))
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
+    tiny = BaseRecipe(**{**vars(SMALL), "steps": 1, "documents_per_step": 1})
+    train_base_model(tmp_path, tiny, processes=1)
+    with pytest.raises(TrainingError, match="layers"):
+        train_base_model(tmp_path, BaseRecipe(**{**vars(tiny), "layers": 3, "steps": 2}), processes=1)
+
+
+def _logits(model, ids, positions, segments):
+    with torch.no_grad():
+        return model(
+            input_ids=torch.from_numpy(ids)[None], position_ids=torch.from_numpy(positions)[None],
+            attention_mask=attention_mask(segments, torch.float32),
+        ).logits[0]  # fmt: skip
+
+
+def _stop_after(folder, recipe, step):
+    """Train ``step`` steps of the recipe and leave the checkpoint that a kill would leave."""
+    from askguru_lib.training import base_model
+
+    class Stop(Exception):
+        pass
+
+    def stop(*args):
+        real(*args)
+        raise Stop
+
+    real = base_model._checkpoint
+    base_model._checkpoint = stop
+    try:
+        with pytest.raises(Stop):
+            train_base_model(folder, recipe, processes=1, checkpoint_every=step)
+    finally:
+        base_model._checkpoint = real
