@@ -18,8 +18,9 @@ import yaml
 from jinja2 import pass_context
 from nbconvert import HTMLExporter
 from prose import LABEL, Context, code_html, markdown, slug
-from pybtex import format_from_file
+from pybtex.backends.html import Backend as HTMLBackend
 from pybtex.database import parse_file
+from pybtex.style.formatting.plain import Style as PlainStyle
 from pygments.formatters import HtmlFormatter
 
 KINDS = {"fig": "Figure", "tbl": "Table", "eq": "Equation", "sec": "Section"}
@@ -70,10 +71,13 @@ def page_list(settings: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def render(folder: Path, out: Path, templates: Path) -> list[str]:
     """Render a staged book into ``out``; returns the problems, such as references that lead nowhere."""
     book = load(folder)
+    exporter = PageExporter(template_name="preview", extra_template_basedirs=[str(templates)])
+    exporter.register_filter("code_html", code_html)
+    exporter.references = book.references
     for position, page in enumerate(book.pages):
         target = out / page.href
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(_page_html(book, position, templates), encoding="utf-8")
+        target.write_text(_page_html(book, position, exporter), encoding="utf-8")
     for path in folder.rglob("*"):
         if path.suffix in {".png", ".svg", ".jpg", ".gif"}:
             (out / path.relative_to(folder)).parent.mkdir(parents=True, exist_ok=True)
@@ -173,17 +177,15 @@ def _outside_fences(source: str) -> Iterator[str]:
 
 def _bibliography(path: Path) -> tuple[dict[str, str], str]:
     """Short form of every entry, and the list as HTML."""
+    entries = parse_file(str(path))
     short = {}
-    for key, entry in parse_file(str(path)).entries.items():
+    for key, entry in entries.entries.items():
         people = [" ".join([*p.prelast_names, *p.last_names]) for p in entry.persons.get("author", [])]
         many = len(people) > 2 or "others" in people
         names = f"{people[0]} et al." if many else " and ".join(people)
         short[key] = re.sub(r"[{}]", "", f"{names} {entry.fields.get('year', '')}").strip()
-    items = []
-    for key in sorted(short, key=lambda k: short[k].lower()):
-        text = format_from_file(str(path), style="plain", output_backend="html", citations=[key])
-        body = re.search(r"<dd>(.*?)</dd>", text, re.S)
-        items.append(f'<li id="ref-{key}">{body[1] if body else key}</li>')
+    backend = HTMLBackend(encoding="utf-8")
+    items = [f'<li id="ref-{e.key}">{e.text.render(backend)}</li>' for e in PlainStyle().format_bibliography(entries)]
     return short, "<ol class='references'>" + "".join(items) + "</ol>"
 
 
@@ -200,12 +202,9 @@ class PageExporter(HTMLExporter):
         return markdown(source, self.prose).replace("<!-- references -->", self.references)
 
 
-def _page_html(book: Book, position: int, templates: Path) -> str:
+def _page_html(book: Book, position: int, exporter: PageExporter) -> str:
     page = book.pages[position]
-    exporter = PageExporter(template_name="preview", extra_template_basedirs=[str(templates)])
-    exporter.references = book.references
     exporter.prose = Context(page.source, page.link_to(""), book.labels, book.citations, book.problems)
-    exporter.register_filter("code_html", code_html)
     text, _ = exporter.from_notebook_node(
         page.notebook,
         {
