@@ -32,6 +32,9 @@ from askguru_lib.errors import DataError
 __all__ = ["AssemblyReport", "Leak", "assemble_dataset", "check_leakage"]
 
 BATCH = 256
+REASONS = ("malformed", "duplicate", "over_long", "question_in_validation", "rewritten_into_test")
+"""Why a record or a sample is left out."""
+
 BARREN_ROUNDS = 3
 """Rounds without a new sample after which a source counts as exhausted."""
 
@@ -97,8 +100,12 @@ def assemble_dataset(
     _refuse_missing_tasks(shares, sources.originals, dataset_config_path)
     wanted = {"validation": round(config.assembly.total * config.assembly.validation_share)}
     wanted["train"] = config.assembly.total - wanted["validation"]
+    cells = {}
+    for group, n in _by_share(wanted["validation"], shares).items():
+        cells[group, True] = round(n * config.assembly.replay_fraction)
+        cells[group, False] = n - cells[group, True]
     train, validation = split(
-        sources.originals, _by_share(wanted["validation"], shares), config.assembly.validation_share, config.seed
+        sources.originals, cells, config.assembly.validation_share, config.seed, set(config.databases.training)
     )
     lengths = token_counter(tokenizer or load_tokenizer(config.model.name_or_path))
     files = {"train": folder / "train.jsonl", "validation": folder / "val.jsonl"}
@@ -123,7 +130,7 @@ def assemble_dataset(
         "max_length": config.training.max_length,
         **parts,
         "sha256": {side: file_hash(path) for side, path in files.items()},
-        "set_aside": {reason: n for reason, n in sorted(builder.set_aside.items()) if n},
+        "set_aside": dict(builder.set_aside),
         "shortages": builder.shortages,
         "leakage": {"test_sets": {name: len(r) for name, r in test_records.items()}, "leaks": 0},
     }
@@ -170,7 +177,7 @@ class _Builder:
         self.lengths = lengths
         self.augment = AugCompose.from_config(config.augmentation, executor)
         self.forbidden: set[tuple[str, str]] = set()
-        self.set_aside: Counter[str] = Counter()
+        self.set_aside: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
         self.over_long = over_long
         self.shortages: list[str] = []
         self._seen: set[bytes] = set()
@@ -229,7 +236,8 @@ class _Builder:
         if len(places) < replay:
             self.shortages.append(f"{side}: {group} has {len(places)} of {replay} samples from training-only databases")
         places += self._draw(side, f"{group}/target", others, quota - len(places), spool, bar)
-        if len(places) < quota:
+        if len(places) < quota and replayed:
+            self.shortages.append(f"{side}: {group} lacks {quota - len(places)} samples from other databases")
             places += self._draw(side, f"{group}/replay", replayed, quota - len(places), spool, bar)
         # Trimming a group from its end must not trim one kind of database.
         random.Random(f"{self.config.seed}/{side}/{group}").shuffle(places)

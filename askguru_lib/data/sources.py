@@ -158,6 +158,7 @@ def read_sources(path: str | Path, seed: int, engine: str = "sqlite") -> Sources
     sources = Sources(entries, {n: Path(path).parent / e.data_path for n, e in entries.items()})
     seen: set[str] = set()
     schemas: dict[str, str] = {}
+    difficulty: dict[tuple[str, str], str] = {}
     for name, entry in entries.items():
         found = []
         for number, (_, value) in enumerate(iter_values(sources.paths[name])):
@@ -172,10 +173,15 @@ def read_sources(path: str | Path, seed: int, engine: str = "sqlite") -> Sources
                 continue
             seen.add(key)
             found.append(original)
+            # Refinement and selection records are as difficult as the question they were made from.
+            if value.get("difficulty"):
+                difficulty.setdefault(original.sql_key, value["difficulty"])
         if entry.sample_num is not None and entry.sample_num < len(found):
             chosen = random.Random(f"{seed}/{name}/sample_num").sample(range(len(found)), entry.sample_num)
             found = [found[i] for i in sorted(chosen)]
         sources.originals += found
+    for original in sources.originals:
+        original.record.setdefault("difficulty", difficulty.get(original.sql_key, ""))
     return sources
 
 
@@ -224,15 +230,16 @@ def _identity(original: Original) -> str:
 
 
 def split(
-    originals: Sequence[Original], wanted: Mapping[str, int], share: float, seed: int
+    originals: Sequence[Original], wanted: Mapping[tuple[str, bool], int], share: float, seed: int, replayed: set[str]
 ) -> tuple[list[Original], list[Original]]:
     """Train and validation originals that share no question and no query.
 
     Records are divided query by query, so that a refinement sample never stands opposite the question it came from.
 
     Args:
-        wanted: validation samples per task group.
+        wanted: validation samples per task group, from replayed databases and from others.
         share: at most twice this share of the distinct queries goes to validation.
+        replayed: training-only databases.
 
     Returns:
         ``(train, validation)``; training records that repeat a validation question are in neither.
@@ -246,7 +253,7 @@ def split(
     for key in order:
         if len(chosen) >= 2 * share * len(order) or not any(n > 0 for n in need.values()):
             break
-        groups = Counter(o.group for o in by_query[key])
+        groups = Counter((o.group, o.database in replayed) for o in by_query[key])
         if any(need.get(g, 0) > 0 for g in groups):
             chosen.add(key)
             need = {g: n - groups[g] for g, n in need.items()}
