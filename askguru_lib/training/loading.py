@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,9 @@ from askguru_lib.errors import ConfigError, MissingArtifactError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+# PEFT still asks by the old name; nobody who trains an adapter can do anything about it.
+warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
 
 
 def load_base(model: ModelConfig) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
