@@ -1,15 +1,15 @@
 """Schema-constrained decoding: a token that starts an identifier which does not exist is never generated.
 
-The vocabulary is a trie of byte strings; from the state of :mod:`askguru_lib.inference.sql_scanner` the trie is walked
-once and every branch is cut where the scanner says no. What remains is a mask over the vocabulary, kept per state:
-positions that look alike, in any question on the schema, share it. The idea is PICARD's (arXiv 2109.05093), with the
-schema in place of a parser, and before the choice in place of after it.
+The vocabulary is kept as tries of byte strings. Inside a word, the words that may stand there lead through the trie;
+for tokens that cross a word's end, the trie is walked with :mod:`askguru_lib.inference.sql_scanner` and every branch is
+cut where it says no. What remains are masks over the vocabulary, which positions that look alike share, in any question
+on the schema. The idea is PICARD's (arXiv 2109.05093), before the choice in place of after it.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -17,15 +17,25 @@ from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
 from askguru_lib.databases.m_schema import MSchema
-from askguru_lib.inference.sql_scanner import Scanner, State
+from askguru_lib.inference.sql_scanner import (
+    DIGITS,
+    FORWARD_ALIAS,
+    INSIDE_WORD,
+    LETTERS,
+    LONGEST_NAME,
+    Scanner,
+    State,
+    Words,
+)
 from askguru_lib.inference.sql_words import RESERVED
 
+UNSEEN = "\x00"
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _vocabularies: WeakKeyDictionary[PreTrainedTokenizerBase, Vocabulary] = WeakKeyDictionary()
 
 
 class Node:
-    """A place in the vocabulary's trie: tokens that end here, and what may follow."""
+    """A place in a trie of tokens: tokens that end here, and what may follow."""
 
     __slots__ = ("children", "tokens")
 
@@ -39,27 +49,55 @@ class Node:
             node = node.children.setdefault(char, Node())
         node.tokens.append(token)
 
+    def along(self, text: str) -> list[int]:
+        """Tokens that are a beginning of ``text``."""
+        node: Node | None = self
+        found: list[int] = []
+        for char in text:
+            node = node.children.get(char) if node else None
+            if node is None:
+                break
+            found += node.tokens
+        return found
+
 
 class Vocabulary:
-    """A tokenizer's tokens as byte strings, once per tokenizer.
+    """A tokenizer's tokens as byte strings, read once per tokenizer.
 
     Attributes:
         texts: bytes of every token as a latin-1 string; None for special tokens.
-        plain, quoting: tries of the tokens without and with a single quote.
+        words: trie of the tokens that are letters and digits only, in lower case.
+        quoting, others: tries of the remaining tokens, with and without a single quote.
+        inside, start, digits: masks of the tokens that are ASCII letters and digits, that also begin with a letter,
+            that are digits; ``lengths`` are theirs.
         without_quote: mask of the tokens that leave a string literal open.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         size = len(tokenizer)
-        special = set(tokenizer.all_special_ids)
+        added = tokenizer.added_tokens_decoder.items()
+        special = {i for i, t in added if t.special and not _BYTE_TOKEN.fullmatch(t.content)}
+        special |= set(tokenizer.all_special_ids)
         self.eos = [i for i in [tokenizer.eos_token_id] if i is not None]
         self.texts = [None if i in special else _token_bytes(tokenizer, i) for i in range(size)]
-        self.plain, self.quoting = Node(), Node()
-        self.without_quote = torch.zeros(size, dtype=torch.bool)
+        self.words, self.quoting, self.others = Node(), Node(), Node()
+        self.short: list[tuple[str, int]] = []
+        masks = torch.zeros(5, size, dtype=torch.bool)
+        self.none, self.inside, self.start, self.digits, self.without_quote = masks
+        self.lengths = torch.zeros(size, dtype=torch.long)
         for token, text in enumerate(self.texts):
-            if text:
-                (self.quoting if "'" in text else self.plain).add(text, token)
-                self.without_quote[token] = "'" not in text
+            if not text:
+                continue
+            self.without_quote[token] = "'" not in text
+            if not INSIDE_WORD.issuperset(text):
+                (self.quoting if "'" in text else self.others).add(text, token)
+                continue
+            self.words.add(text.lower(), token)
+            self.lengths[token], self.digits[token] = len(text), DIGITS.issuperset(text)
+            self.inside[token] = text.isascii()
+            self.start[token] = text.isascii() and text[0] in LETTERS
+            if len(text) <= 4:
+                self.short.append((text.lower(), token))
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase) -> Vocabulary:
@@ -92,21 +130,6 @@ def _token_bytes(tokenizer: PreTrainedTokenizerBase, token: int) -> str | None:
     return None
 
 
-class View(NamedTuple):
-    """What of a state decides which tokens may follow; states with equal views share a mask."""
-
-    mode: str
-    word: str
-    quote: str
-    want: str
-    qualifier: str
-    last: str
-    top: tuple[Any, ...]
-    depth: int
-    scope: tuple[str, ...] | None
-    names: tuple[tuple[str, str], ...]
-
-
 class SchemaConstraint(LogitsProcessor):
     """Allows only tokens after which every identifier can still be one of the schema's.
 
@@ -130,8 +153,10 @@ class SchemaConstraint(LogitsProcessor):
         self.vocabulary = Vocabulary.of(tokenizer)
         self.scanner = Scanner(schema, dialect)
         self.prompt_length = prompt_length
-        self._masks: dict[View, Tensor] = {}
-        self._known: dict[State, Tensor] = {}
+        self._masks: dict[State, Tensor] = {}
+        self._words: dict[tuple[Words, str], Tensor] = {}
+        self._aliases: dict[str, Tensor] = {}
+        self._boundaries: dict[tuple[Any, ...], Tensor] = {}
         self._after: dict[tuple[State, int], State | None] = {}
 
     def start(self) -> State:
@@ -154,12 +179,63 @@ class SchemaConstraint(LogitsProcessor):
         """Which tokens may follow, ``[vocabulary]``, True for allowed; the end of the answer if nothing else may."""
         if state is None:
             return torch.ones_like(self.vocabulary.without_quote)
-        if state not in self._known:
-            view = self._view(state)
-            if view not in self._masks:
-                self._masks[view] = self._walk(state)
-            self._known[state] = self._masks[view]
-        return self._known[state]
+        known = self._masks.get(state)
+        if known is None:
+            known = self._with_boundary(state) | self._inside_word(state)
+            if self.scanner.is_complete(state) or not known.any():
+                known[self.vocabulary.eos] = True
+            self._masks[state] = known
+        return known
+
+    def _inside_word(self, state: State) -> Tensor:
+        """Tokens of letters and digits only: those along which an allowed word goes on."""
+        vocabulary, place, word = self.vocabulary, state.place, state.word
+        if state.mode == "number":
+            return vocabulary.digits
+        if state.mode in ("string", "quoted", "end"):
+            return vocabulary.none
+        if state.mode == "string_end":
+            place = self.scanner.after_string(state).place
+        if place.want == "name":
+            fits = vocabulary.lengths <= LONGEST_NAME - len(word)
+            return fits & (vocabulary.inside if word else vocabulary.start)
+        mask = vocabulary.none.clone()
+        for group in place.lexicon.begin:
+            mask |= self._along(group, word)
+        if place.forward and len(word) < 4:
+            mask |= self._short_aliases(word)
+        if state.mode != "word" and place.want == "any" and not place.qualifier:
+            mask |= vocabulary.digits
+        return mask
+
+    def _along(self, group: Words, word: str) -> Tensor:
+        key = (group, word)
+        if key not in self._words:
+            mask = self.vocabulary.none.clone()
+            if not word or word in group.beginnings:
+                for known in group.words:
+                    if known.startswith(word):
+                        mask[self.vocabulary.words.along(known[len(word) :])] = True
+            self._words[key] = mask
+        return self._words[key]
+
+    def _short_aliases(self, word: str) -> Tensor:
+        if word not in self._aliases:
+            mask = self.vocabulary.none.clone()
+            mask[[t for text, t in self.vocabulary.short if FORWARD_ALIAS.fullmatch(word + text)]] = True
+            self._aliases[word] = mask
+        return self._aliases[word]
+
+    def _with_boundary(self, state: State) -> Tensor:
+        """Tokens that hold a blank, a mark or a quote: found by walking their trie with the scanner."""
+        word = state.word
+        if state.place.want == "name" and state.mode == "word" and not any(r.startswith(word) for r in RESERVED):
+            # Which name it is that ends does not matter: nothing in the same token can refer to it.
+            word = UNSEEN
+        key = (state.mode, word, state.quote, state.last, state.place.view)
+        if key not in self._boundaries:
+            self._boundaries[key] = self._walk(state._replace(word=word))
+        return self._boundaries[key]
 
     def _walk(self, state: State) -> Tensor:
         vocabulary, step = self.vocabulary, self.scanner.step
@@ -167,8 +243,10 @@ class SchemaConstraint(LogitsProcessor):
         if state.mode == "string":
             mask = vocabulary.without_quote.clone()
         else:
-            mask = torch.zeros_like(vocabulary.without_quote)
-            stack.append((vocabulary.plain, state))
+            mask = vocabulary.none.clone()
+            stack.append((vocabulary.others, state))
+            if state.mode == "quoted":
+                stack.append((vocabulary.words, state))
         allowed: list[int] = []
         while stack:
             node, here = stack.pop()
@@ -178,22 +256,7 @@ class SchemaConstraint(LogitsProcessor):
                 if after is not None:
                     stack.append((child, after))
         mask[allowed] = True
-        if self.scanner.is_complete(state) or not mask.any():
-            mask[vocabulary.eos] = True
         return mask
-
-    def _view(self, state: State) -> View:
-        top, word = state.frames[-1], state.word
-        if state.want == "name" and word and not any(r.startswith(word) for r in RESERVED):
-            word = f"{len(word) // 8}" if state.mode == "word" else "…"
-        unmet = self.scanner.unmet(state)
-        # Before FROM it matters whether a need exists, not which: no token holds a whole FROM clause.
-        shape = (top.kind, top.clause, top.resume, top.loose, bool(top.needs), unmet)
-        scope = self.scanner.scope(state)
-        return View(
-            state.mode, word, state.quote, state.want, state.qualifier, state.last, shape, min(len(state.frames), 8),
-            scope, state.names,
-        )  # fmt: skip
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # type: ignore[override]
         """Forbid tokens in transformers' ``generate``."""

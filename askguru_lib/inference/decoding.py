@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -86,17 +87,35 @@ class SharedDecoder:
     """Greedy, beam and sampling decoding of a batch, all in the same forward passes.
 
     Args:
-        model: a causal language model; its attention is switched to :func:`shared_attention`.
+        model: a causal language model; while it decodes, its attention is :func:`.attention.shared_attention`.
         eos: ids that end an answer.
-        prefix_cache_mb: keys and values of shared beginnings are kept between calls up to this size.
+        prefix_cache_mb: keys and values of shared beginnings are kept between calls up to this size, until a weight
+            changes.
     """
 
     def __init__(self, model: PreTrainedModel, eos: Sequence[int], prefix_cache_mb: int = 256) -> None:
-        model.set_attn_implementation(ATTENTION)
-        self.model = model.eval()
+        self.model = model
         self.eos = torch.tensor(sorted(eos), device=model.device)
         self.capacity = prefix_cache_mb * 2**20
         self.prefixes: OrderedDict[tuple[int, ...], Context] = OrderedDict()
+        self.version = -1
+
+    @contextmanager
+    def _ready(self) -> Iterator[None]:
+        """The model in evaluation mode with shared attention; afterwards it is as it was."""
+        attention, training = self.model.config._attn_implementation, self.model.training
+        version = sum(weight._version for weight in self.model.parameters())
+        if version != self.version:
+            self.prefixes.clear()
+            self.version = version
+        self.model.set_attn_implementation(ATTENTION)
+        self.model.eval()
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            self.model.set_attn_implementation(attention)
+            self.model.train(training)
 
     def _forward(
         self, ids: Tensor, positions: Tensor, cache: DynamicCache, contexts: Sequence[Context], **options: Any
@@ -131,7 +150,7 @@ class SharedDecoder:
         return self.prefixes[tokens]
 
     def prefill(self, prompts: Sequence[Sequence[int]], prefix: int) -> tuple[list[Context], Tensor, Tensor]:
-        """Run the prompts once.
+        """Run the prompts once (within :meth:`_ready`).
 
         Returns:
             Contexts to decode from, next-token logits ``[questions, vocabulary]``, next positions ``[questions]``.
@@ -156,9 +175,12 @@ class SharedDecoder:
         contexts.append(Context.of(cache, padding[:, None, None, :]))
         return contexts, logits.float(), lengths + prefix
 
-    @torch.inference_mode()
     def score(self, prompts: Sequence[Sequence[int]], prefix: int, options: Sequence[Sequence[int]]) -> Tensor:
         """Log-probability of each option (a few tokens) after each prompt, ``[questions, options]``."""
+        with self._ready():
+            return self._score(prompts, prefix, options)
+
+    def _score(self, prompts: Sequence[Sequence[int]], prefix: int, options: Sequence[Sequence[int]]) -> Tensor:
         contexts, logits, positions = self.prefill(prompts, prefix)
         first = torch.tensor([o[0] for o in options], device=logits.device)
         total = logits.log_softmax(-1)[:, first]
@@ -181,7 +203,6 @@ class SharedDecoder:
         gathered = chosen.gather(-1, padded[:, 1:].expand(len(prompts), -1, -1)[..., None])[..., 0]
         return (total + (gathered * real).sum(-1)).cpu()
 
-    @torch.inference_mode()
     def decode(
         self,
         prompts: Sequence[Sequence[int]],
@@ -201,15 +222,15 @@ class SharedDecoder:
         asked for only if a constraint leaves it fewer continuations. A sample's draws depend on its prompt's seed
         alone, not on the batch that it is decoded in.
         """
-        contexts, logits, positions = self.prefill(prompts, prefix)
-        search = _Search(self, contexts, positions, beams, samples, max_new_tokens, constraints)
-        search.temperature, search.top_p = temperature, top_p
-        if samples:
-            search.draws = torch.stack([
-                torch.rand(samples, max_new_tokens, generator=torch.Generator().manual_seed(seed))
-                for seed in (seeds or range(len(prompts)))
-            ]).to(logits.device)  # fmt: skip
-        return search.run(logits)
+        with self._ready():
+            contexts, logits, positions = self.prefill(prompts, prefix)
+            search = _Search(self, contexts, positions, beams, samples, max_new_tokens, constraints)
+            search.temperature, search.top_p = temperature, top_p
+            if samples:
+                own = [torch.Generator().manual_seed(seed) for seed in (seeds or range(len(prompts)))]
+                draws = torch.stack([torch.rand(samples, max_new_tokens, generator=g) for g in own])
+                search.draws = draws.to(logits.device)
+            return search.run(logits)
 
 
 class _Search:

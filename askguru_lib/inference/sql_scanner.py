@@ -10,8 +10,10 @@ Text is scanned as UTF-8 bytes, one character per byte, because a token may end 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from askguru_lib.databases.m_schema import MSchema
 from askguru_lib.inference.sql_words import (
@@ -39,6 +41,8 @@ ANYTHING = "*"
 LONGEST_NAME = 40
 SCHEMA_DOT = "schema."
 NONE: frozenset[str] = frozenset()
+NO_NEED: frozenset[frozenset[str]] = frozenset()
+NEED = frozenset({NONE})
 
 
 class Frame(NamedTuple):
@@ -48,43 +52,92 @@ class Frame(NamedTuple):
     clause: str = "expression"
     tables: tuple[str, ...] = ()
     loose: bool = False
-    needs: frozenset[frozenset[str]] = frozenset()
+    needs: frozenset[frozenset[str]] = NO_NEED
     resume: str = "any"
 
 
+class Words:
+    """A set of words that can be written without quotes, with every beginning of one; equal sets are one object."""
+
+    __slots__ = ("beginnings", "words")
+
+    def __init__(self, words: frozenset[str]) -> None:
+        self.words = frozenset(w for w in words if PLAIN.fullmatch(w))
+        self.beginnings = frozenset(w[:i] for w in self.words for i in range(1, len(w) + 1))
+
+    @classmethod
+    @lru_cache(maxsize=4096)
+    def of(cls, words: frozenset[str]) -> Words:
+        return cls(words)
+
+
+class Lexicon(NamedTuple):
+    """Words allowed at one place, by role; a qualifier leads to the table it stands for."""
+
+    words: frozenset[str] = NONE
+    columns: frozenset[str] = NONE
+    qualifiers: Mapping[str, str] = MappingProxyType({})
+    identifiers: frozenset[str] = NONE
+    begin: tuple[Words, ...] = ()
+
+
+class Place:
+    """What changes only from word to word: what is expected (``want``), open brackets, the query's own names.
+
+    Places are made once per scanner (:meth:`Scanner.place`) and compared by identity.
+    """
+
+    __slots__ = ("forward", "frames", "lexicon", "names", "qualifier", "scope", "unmet", "view", "want")
+
+    def __init__(
+        self, scanner: Scanner, want: str, qualifier: str, frames: tuple[Frame, ...], names: tuple[tuple[str, str], ...]
+    ) -> None:
+        self.want, self.qualifier, self.frames, self.names = want, qualifier, frames, names
+        self.scope = _scope(frames)
+        self.unmet = _unmet(frames[-1], self.scope)
+        within = self.scope if want == "any" and not qualifier else None
+        self.lexicon = scanner.lexicon(want, qualifier, within, names, self.unmet)
+        self.forward = want == "after_table" or (want == "any" and not qualifier and self.scope is None)
+        # Before FROM it matters whether a need exists, not which: no token holds a whole FROM clause.
+        shape = tuple(f._replace(tables=(), needs=NEED if f.needs else NO_NEED) for f in frames[-2:])
+        self.view = (want, qualifier, shape, self.unmet, min(len(frames), 8), self.scope, names)
+
+    @property
+    def top(self) -> Frame:
+        return self.frames[-1]
+
+
 class State(NamedTuple):
-    """Where the scanner is: inside what (``mode``, ``word``), expecting what (``want``), in which ``frames``."""
+    """Where the scanner is: inside what (``mode``, ``word``, ``quote``), after what (``last``), at which ``place``."""
 
     mode: str
     word: str
     quote: str
-    want: str
-    qualifier: str
     last: str
-    frames: tuple[Frame, ...]
-    names: tuple[tuple[str, str], ...]
+    place: Place
 
 
-class Lexicon(NamedTuple):
-    """Words allowed at one place, by role, and every beginning of one; a qualifier leads to the table it stands for."""
+def _scope(frames: tuple[Frame, ...]) -> tuple[str, ...] | None:
+    """Tables whose columns may be named; None while FROM has not said so, or cannot."""
+    found: set[str] = set()
+    for frame in frames:
+        if frame.kind == "select" and frame.clause not in ("with", "start"):
+            if frame.clause in ("select", "set") or frame.loose:
+                return None
+            found.update(frame.tables)
+    return tuple(sorted(found))
 
-    words: frozenset[str]
-    columns: frozenset[str]
-    qualifiers: dict[str, str]
-    identifiers: frozenset[str]
-    beginnings: frozenset[str]
-    fixed_beginnings: frozenset[str]
+
+def _unmet(top: Frame, scope: tuple[str, ...] | None) -> bool:
+    """Whether a column named before FROM belongs to none of the tables that FROM names."""
+    if top.kind != "select" or not top.needs or scope is None:
+        return False
+    return any(not owners & set(scope) for owners in top.needs)
 
 
 def as_bytes(text: str) -> str:
     """Text as the scanner sees it: one lower-case character per UTF-8 byte."""
     return text.encode().decode("latin-1").lower()
-
-
-@lru_cache(maxsize=64)
-def beginnings(words: frozenset[str]) -> frozenset[str]:
-    """Every beginning of every word that can be written without quotes."""
-    return frozenset(w[:i] for w in words if PLAIN.fullmatch(w) for i in range(1, len(w) + 1))
 
 
 class Scanner:
@@ -112,8 +165,10 @@ class Scanner:
             for column in columns:
                 self.owners[column] = self.owners.get(column, frozenset()) | {table}
         self.rowid = frozenset({"rowid"}) if dialect == "sqlite" else frozenset()
-        self.initial = State("gap", "", "", "start", "", "", (Frame("select", "start"),), ())
-        self._lexicon = lru_cache(maxsize=20_000)(self._build_lexicon)
+        self.lexicon = lru_cache(maxsize=20_000)(self._build_lexicon)
+        self._ended = lru_cache(maxsize=20_000)(self._complete)
+        self._places: dict[tuple[Any, ...], Place] = {}
+        self.initial = State("gap", "", "", "", self.place("start", "", (Frame("select", "start"),), ()))
 
     def scan(self, text: str) -> State | None:
         """State after a whole text; None when it names something that does not exist."""
@@ -135,16 +190,15 @@ class Scanner:
         mode = state.mode
         if mode == "word":
             if char in INSIDE_WORD:
-                longer = state.word + char.lower()
-                return state._replace(word=longer) if self._may_begin(state, longer) else None
-            done = self._complete(state, char)
+                return self._longer(state, char)
+            done = self._ended(state, char if char in ".(" else " ")
             return None if done is None else self._gap(done, char)
         if mode == "gap":
             return self._gap(state, char)
         if mode == "string":
             return state._replace(mode="string_end") if char == "'" else state
         if mode == "string_end":
-            return state._replace(mode="string") if char == "'" else self._gap(self._after_value(state), char)
+            return state._replace(mode="string") if char == "'" else self._gap(self.after_string(state), char)
         if mode == "number":
             if char in DIGITS or char == ".":
                 return state
@@ -158,165 +212,149 @@ class Scanner:
         if state.mode in ("string", "quoted"):
             return False
         after = state if state.mode in ("gap", "end") else self.step(state, " ")
-        if after is None or len(after.frames) > 1 or after.qualifier or after.want not in ("any", "after_table"):
+        if after is None:
             return False
-        query = after.frames[0]
-        unfinished = query.clause in ("start", "with", "set") or (query.clause == "select" and query.needs)
-        return not unfinished and not self.unmet(after)
+        place = after.place
+        if len(place.frames) > 1 or place.qualifier or place.want not in ("any", "after_table"):
+            return False
+        unfinished = place.top.clause in ("start", "with", "set") or (place.top.clause == "select" and place.top.needs)
+        return not unfinished and not place.unmet
 
-    def _after_value(self, state: State) -> State:
-        want = "any" if state.want in ("name", "after_table") else state.want
-        return state._replace(mode="gap", want=want, last="")
+    def after_string(self, state: State) -> State:
+        """A string literal has ended; one may be an output column's name."""
+        return self._at(state, want="any") if state.place.want == "name" else self._at(state)
+
+    def _longer(self, state: State, char: str) -> State | None:
+        word, place = state.word + char.lower(), state.place
+        if place.want == "name":
+            possible = len(word) <= LONGEST_NAME and char < "\x80"
+        else:
+            possible = any(word in group.beginnings for group in place.lexicon.begin)
+            possible = possible or (place.forward and FORWARD_ALIAS.fullmatch(word) is not None)
+        return State("word", word, "", state.last, place) if possible else None
 
     def _gap(self, state: State, char: str) -> State | None:
-        want, qualifier = state.want, state.qualifier
+        place = state.place
+        want = place.want
         if char in SPACE:
-            return None if qualifier else state
+            return None if place.qualifier else state
         if char in LETTERS:
-            return self._begin_word(state, char)
+            return self._longer(state, char)
         if char == ".":
             if state.last == SCHEMA_DOT:
-                return state._replace(last="")
-            if state.last.startswith("."):
-                return state._replace(qualifier=state.last[1:], last="")
-            return None
+                return self._at(state)
+            return self._at(state, qualifier=state.last[1:]) if state.last.startswith(".") else None
         if char in '"`' or (char == "[" and self.dialect == "sqlite"):
-            return state._replace(mode="quoted", word="", quote="]" if char == "[" else char)
-        if char == "*" and qualifier:
-            return state._replace(qualifier="", want="any")
-        if qualifier:
-            return None
+            quotable = want == "name" or place.lexicon.identifiers
+            return state._replace(mode="quoted", quote="]" if char == "[" else char) if quotable else None
+        if place.qualifier:
+            return self._at(state, qualifier="") if char == "*" else None
         if char == "(":
             return self._open(state)
         if want == "any":
             if char in DIGITS:
-                return state._replace(mode="number", last="")
+                return State("number", "", "", "", place)
             if char == "'":
-                return state._replace(mode="string", last="")
+                return State("string", "", "", "", place)
             if char in OPERATORS:
-                return state._replace(last="")
-        if want == "name" and char == "'" and state.frames[-1].clause == "select":
-            return state._replace(mode="string", last="")
+                return self._at(state)
+        if want == "name" and char == "'" and place.top.clause == "select":
+            return State("string", "", "", "", place)
         if want in ("any", "after_table"):
             if char == ")":
                 return self._close(state)
             if char == ",":
                 return self._comma(state)
-            if char == ";" and len(state.frames) == 1 and self.is_complete(state):
-                return state._replace(mode="end", last="")
+            if char == ";" and self.is_complete(state):
+                return State("end", "", "", "", place)
             if char in "[]" and self.dialect != "sqlite":
-                return state._replace(last="")
+                return self._at(state)
         return None
 
-    def _begin_word(self, state: State, char: str) -> State | None:
-        word = char.lower()
-        return state._replace(mode="word", word=word) if self._may_begin(state, word) else None
-
     def _open(self, state: State) -> State | None:
-        top = state.frames[-1]
-        if state.want in ("start", "type", "after_table"):
+        place = state.place
+        if place.want in ("start", "type", "after_table") or (place.want == "name" and place.top.clause != "with"):
             return None
-        if state.want == "name" and top.clause != "with":
-            return None
-        frame = Frame(resume="any")
-        want = "any"
-        if state.want == "table":
+        frame, want = Frame(), "any"
+        if place.want == "table":
             frame, want = Frame("paren", "from", resume="derived"), "table"
         elif state.last == "cast":
             frame = Frame("cast")
         elif state.last == "cte":
-            frame, want = Frame("names", resume="any"), "name"
-        return state._replace(frames=(*state.frames, frame), want=want, last="")
+            frame, want = Frame("names"), "name"
+        return self._at(state, want=want, frames=(*place.frames, frame))
 
     def _close(self, state: State) -> State | None:
-        if len(state.frames) == 1 or self.unmet(state):
+        place = state.place
+        if len(place.frames) == 1 or place.unmet:
             return None
-        closed, *_ = state.frames[-1:]
-        frames = state.frames[:-1]
-        if closed.resume == "derived":
-            frames = (*frames[:-1], frames[-1]._replace(loose=True))
-            return state._replace(frames=frames, want="after_table", last=ANYTHING)
-        return state._replace(frames=frames, want="any", last="")
+        frames = place.frames[:-1]
+        if place.top.resume != "derived":
+            return self._at(state, want="any", frames=frames)
+        frames = (*frames[:-1], frames[-1]._replace(loose=True))
+        return self._at(state, ANYTHING, want="after_table", frames=frames)
 
     def _comma(self, state: State) -> State:
-        top = state.frames[-1]
+        top = state.place.top
         if top.clause == "from" and top.kind in ("select", "paren"):
-            return state._replace(want="table", last="")
-        if top.clause == "with" or top.kind == "names":
-            return state._replace(want="name", last="")
-        return state._replace(want="any", last="")
+            return self._at(state, want="table")
+        return self._at(state, want="name" if top.clause == "with" or top.kind == "names" else "any")
 
     def _quoted(self, state: State, char: str) -> State | None:
+        place, lexicon, word = state.place, state.place.lexicon, state.word
         if char != state.quote:
-            word = state.word + char.lower()
-            if state.want == "name":
-                return state._replace(word=word)
-            known = self._words(state).identifiers
-            return state._replace(word=word) if any(w.startswith(word) for w in known) else None
-        if state.want == "name":
-            return self._declare(state) if state.word else None
-        words = self._words(state)
-        if state.want == "table":
-            return self._table(state, state.word) if state.word in words.identifiers else None
-        if state.word in words.columns:
-            done = self._column(state, state.word)
-            qualifier = words.qualifiers.get(state.word)
-            return done._replace(last=f".{qualifier}") if qualifier and not state.qualifier else done
-        qualifier = words.qualifiers.get(state.word)
-        return state._replace(mode="gap", word="", last=f".{qualifier}") if qualifier else None
+            longer = word + char.lower()
+            possible = place.want == "name" or any(w.startswith(longer) for w in lexicon.identifiers)
+            return state._replace(word=longer) if possible else None
+        if place.want == "name":
+            return self._declare(state, word) if word else None
+        if place.want == "table":
+            return self._table(state, word) if word in lexicon.identifiers else None
+        qualifier = "" if place.qualifier else lexicon.qualifiers.get(word, "")
+        if word in lexicon.columns:
+            done = self._column(state, word)
+            return done._replace(last=f".{qualifier}") if qualifier else done
+        return self._at(state, f".{qualifier}") if qualifier else None
 
     # -- words --------------------------------------------------------------------------------------------------
 
-    def _may_begin(self, state: State, word: str) -> bool:
-        if state.want == "name":
-            return len(word) <= LONGEST_NAME
-        words = self._words(state)
-        if word in words.beginnings or word in words.fixed_beginnings:
-            return True
-        if state.want == "after_table":
-            return FORWARD_ALIAS.fullmatch(word) is not None
-        return state.want == "any" and not state.qualifier and self._forward(state, word)
-
-    def _forward(self, state: State, word: str) -> bool:
-        """A table alias used before FROM declares it: only short ones are believed."""
-        return FORWARD_ALIAS.fullmatch(word) is not None and self.scope(state) is None
-
     def _complete(self, state: State, following: str) -> State | None:
         """The word has ended: what was it?"""
-        word, want = state.word, state.want
-        state = state._replace(mode="gap", word="")
+        word, place = state.word, state.place
+        want, lexicon = place.want, place.lexicon
         if want == "name":
             if word == "recursive" and state.last == "with":
-                return state._replace(last="")
-            return None if word in RESERVED else self._declare(state._replace(word=word))
-        words = self._words(state)
-        if state.qualifier:
-            return self._column(state, word) if word in words.columns else None
+                return self._at(state)
+            return None if word in RESERVED else self._declare(state, word)
+        if place.qualifier:
+            return self._column(state, word) if word in lexicon.columns else None
         if want == "type":
-            return state._replace(want="any", last="") if word in TYPES else None
+            return self._at(state, want="any") if word in lexicon.words else None
         if want == "start":
-            return self._keyword(state, word) if word in self.first_words else None
+            return self._keyword(state, word) if word in lexicon.words else None
         if want == "table":
             if following == "." and word in self.schema_names:
-                return state._replace(last=SCHEMA_DOT)
-            if word in words.identifiers:
+                return self._at(state, SCHEMA_DOT)
+            if word in lexicon.identifiers:
                 return self._table(state, word)
-            return self._keyword(state, word) if word in words.words else None
+            return self._keyword(state, word) if word in lexicon.words else None
+        alias = place.forward and FORWARD_ALIAS.fullmatch(word) is not None
         if following == "." and want == "any":
-            qualifier = words.qualifiers.get(word) or (ANYTHING if self._forward(state, word) else None)
-            return None if qualifier is None else state._replace(last=f".{qualifier}")
-        if word in words.columns and word not in STRUCTURE and following != "(":
+            qualifier = lexicon.qualifiers.get(word) or (ANYTHING if alias else None)
+            return None if qualifier is None else self._at(state, f".{qualifier}")
+        if word in lexicon.columns and word not in STRUCTURE and following != "(":
             return self._column(state, word)
         if following == "(" and word in self.functions and want == "any":
-            return state._replace(last="cast" if word in ("cast", "try_cast") else "")
-        if word in words.words and word in self.keywords and (following != "(" or word in OPENS_BRACKET):
+            return self._at(state, "cast" if word in ("cast", "try_cast") else "")
+        if word in lexicon.words and word in self.keywords and (following != "(" or word in OPENS_BRACKET):
             return self._keyword(state, word)
-        if want == "after_table" and word not in RESERVED and FORWARD_ALIAS.fullmatch(word):
-            return self._declare(state._replace(word=word))
+        if want == "after_table" and alias and word not in RESERVED:
+            return self._declare(state, word)
         return None
 
     def _keyword(self, state: State, word: str) -> State:
-        frames, top, want, last = state.frames[:-1], state.frames[-1], "any", ""
+        place, top = state.place, state.place.top
+        want, last = "any", ""
         if word in ("select", "with"):
             if top.kind != "select":
                 top = Frame("select", resume=top.resume)
@@ -328,67 +366,59 @@ class Scanner:
             top = top._replace(clause="set", loose=True)
         elif word == "as":
             want = "type" if top.kind == "cast" else "any" if top.clause in ("with", "window") else "name"
-            last = state.last if state.want == "after_table" else ""
+            last = state.last if place.want == "after_table" else ""
         elif word in CLAUSES and top.kind == "select":
             top = top._replace(clause=word)
-        return state._replace(frames=(*frames, top), want=want, last=last)
+        return self._at(state, last, want=want, frames=(*place.frames[:-1], top))
 
     def _table(self, state: State, word: str) -> State:
-        top = state.frames[-1]
-        known = word in self.tables
+        top, known = state.place.top, word in self.tables
         top = top._replace(tables=(*top.tables, word)) if known else top._replace(loose=True)
-        frames = (*state.frames[:-1], top)
-        return state._replace(mode="gap", word="", frames=frames, want="after_table", last=word if known else ANYTHING)
+        frames = (*state.place.frames[:-1], top)
+        return self._at(state, word if known else ANYTHING, want="after_table", frames=frames)
 
     def _column(self, state: State, word: str) -> State:
         """A column was named: before FROM, note which tables could own it."""
-        top, qualifier = state.frames[-1], state.qualifier
-        frames = state.frames
-        owners = frozenset({qualifier}) if qualifier else self.owners.get(word)
-        declared = any(word == name for name, _ in state.names)
-        if owners and qualifier != ANYTHING and not (declared and not qualifier):
-            select = max((i for i, f in enumerate(frames) if f.kind == "select"), default=0)
-            if frames[select].clause == "select":
-                frame = frames[select]._replace(needs=frames[select].needs | {owners})
-                frames = (*frames[:select], frame, *frames[select + 1 :])
-        elif top.kind == "names":
-            return self._declare(state._replace(word=word))
-        return state._replace(mode="gap", word="", frames=frames, want="any", qualifier="", last="")
+        place, frames = state.place, state.place.frames
+        owners = frozenset({place.qualifier}) if place.qualifier else self.owners.get(word)
+        own = not place.qualifier and any(word == name for name, _ in place.names)
+        if owners and place.qualifier != ANYTHING and not own:
+            nearest = max(i for i, f in enumerate(frames) if f.kind == "select")
+            if frames[nearest].clause == "select":
+                frame = frames[nearest]._replace(needs=frames[nearest].needs | {owners})
+                frames = (*frames[:nearest], frame, *frames[nearest + 1 :])
+        return self._at(state, want="any", qualifier="", frames=frames)
 
-    def _declare(self, state: State) -> State:
+    def _declare(self, state: State, word: str) -> State:
         """A name of the query's own: output column, table alias or common table expression."""
-        top, kind, last = state.frames[-1], "column", ""
+        top, kind, last = state.place.top, "column", ""
         if top.clause == "with" and top.kind == "select":
             kind, last = "cte", "cte"
         elif top.clause == "from":
             kind = f".{state.last or ANYTHING}"
-        name = (state.word, kind)
-        names = state.names if name in state.names else (*state.names, name)
-        return state._replace(mode="gap", word="", want="any", last=last, names=names)
+        names = state.place.names
+        if (word, kind) not in names:
+            names = (*names, (word, kind))
+        return self._at(state, last, want="any", names=names)
 
     # -- what exists here ---------------------------------------------------------------------------------------
 
-    def scope(self, state: State) -> tuple[str, ...] | None:
-        """Tables whose columns may be named here; None while FROM has not said so, or cannot."""
-        found: set[str] = set()
-        for frame in state.frames:
-            if frame.kind == "select" and frame.clause not in ("with", "start"):
-                if frame.clause in ("select", "set") or frame.loose:
-                    return None
-                found.update(frame.tables)
-        return tuple(sorted(found))
+    def place(self, want: str, qualifier: str, frames: tuple[Frame, ...], names: tuple[tuple[str, str], ...]) -> Place:
+        """The one place of this description."""
+        key = (want, qualifier, frames, names)
+        if key not in self._places:
+            self._places[key] = Place(self, want, qualifier, frames, names)
+        return self._places[key]
 
-    def unmet(self, state: State) -> bool:
-        """Whether a column named before FROM belongs to none of the tables that FROM names."""
-        top = state.frames[-1]
-        if top.kind != "select" or not top.needs or top.clause in ("select", "set"):
-            return False
-        scope = self.scope(state)
-        return scope is not None and any(not owners & set(scope) for owners in top.needs)
-
-    def _words(self, state: State) -> Lexicon:
-        scope = self.scope(state) if state.want == "any" and not state.qualifier else None
-        return self._lexicon(state.want, state.qualifier, scope, state.names, self.unmet(state))
+    def _at(self, state: State, last: str = "", **changes: Any) -> State:
+        """Between words again, with another ``last``; ``changes`` are to the place."""
+        place = state.place
+        if changes:
+            place = self.place(
+                changes.get("want", place.want), changes.get("qualifier", place.qualifier),
+                changes.get("frames", place.frames), changes.get("names", place.names),
+            )  # fmt: skip
+        return State("gap", "", "", last, place)
 
     def _build_lexicon(
         self,
@@ -398,25 +428,25 @@ class Scanner:
         names: tuple[tuple[str, str], ...],
         unmet: bool,
     ) -> Lexicon:
+        ends = ENDS_FROM if unmet else NONE
         if want != "any":
             fixed = {"start": self.first_words, "type": TYPES, "after_table": AFTER_TABLE, "table": BEFORE_TABLE}
-            words = fixed.get(want, NONE) - (ENDS_FROM if unmet else NONE)
-            tables = NONE
+            words, tables = fixed.get(want, NONE) - ends, NONE
             if want == "table":
                 tables = frozenset(self.tables) | {name for name, kind in names if kind == "cte"}
-            return Lexicon(words, NONE, {}, tables, beginnings(tables | self.schema_names), beginnings(words))
-        own = frozenset(name for name, kind in names if kind == "column")
+            return Lexicon(words, identifiers=tables, begin=(Words.of(words), Words.of(tables | self.schema_names)))
         if qualifier and qualifier != ANYTHING:
             columns = self.tables[qualifier] | self.rowid
-            return Lexicon(NONE, columns, {}, columns, beginnings(columns), NONE)
+            return Lexicon(columns=columns, identifiers=columns, begin=(Words.of(columns),))
         visible = self.tables if scope is None else {table: self.tables[table] for table in scope}
-        columns = frozenset(c for table in visible.values() for c in table) | own
+        real = frozenset(column for columns in visible.values() for column in columns)
+        own = frozenset(name for name, kind in names if kind == "column")
         if qualifier:
-            return Lexicon(NONE, columns, {}, columns, beginnings(columns), NONE)
+            return Lexicon(columns=real | own, identifiers=real | own, begin=(Words.of(real), Words.of(own)))
         qualifiers = {table: table for table in visible}
         for name, kind in names:
             if kind != "column":
                 qualifiers[name] = kind[1:] if kind.startswith(".") else ANYTHING
-        words = self.keywords - (ENDS_FROM if unmet else NONE) | self.functions
-        known = columns | frozenset(qualifiers)
-        return Lexicon(words, columns, qualifiers, known, beginnings(known), beginnings(words))
+        words = self.keywords - ends | self.functions
+        begin = (Words.of(words), Words.of(real | frozenset(visible)), Words.of(frozenset(n for n, _ in names)))
+        return Lexicon(words, real | own, qualifiers, real | own | frozenset(qualifiers), begin)

@@ -1,0 +1,101 @@
+"""Candidates: exactly n per prompt, whatever the batch; beams as transformers finds them; duplicates counted once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from inference_tools import small_config, small_generator, small_model
+
+from askguru_lib.errors import InferenceError
+from askguru_lib.inference.candidates import MultiCandidateInference
+from askguru_lib.inference.decoding import SharedDecoder
+from askguru_lib.inference.generation import Generated, Generator
+
+METHODS = ("beam", "sampling", "hybrid")
+
+
+@pytest.fixture(scope="module")
+def generator() -> Generator:
+    return small_generator(max_new_tokens=8)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("prompts", [1, 3, 4, 7])
+def test_reference_defect_candidate_lists_cut_by_zip(generator: Generator, method: str, prompts: int) -> None:
+    """Four prompts times five beams gave four candidates to the first prompt and none to the rest."""
+    questions = [f"Question number {i}?" for i in range(prompts)]
+    found = MultiCandidateInference(generator).generate(questions, 5, method=method)
+    assert [len(candidates) for candidates in found] == [5] * prompts
+    assert all(c.source in ("beam", "sample") for candidates in found for c in candidates)
+
+
+def test_the_three_methods_by_name(generator: Generator) -> None:
+    several = MultiCandidateInference(generator, small_config(num_candidates=3, num_beams=2))
+    assert {c.source for c in several.generate_candidates_beam_search(["a"])[0]} == {"beam"}
+    assert {c.source for c in several.generate_candidates_temperature_sampling(["a"])[0]} == {"sample"}
+    assert [c.source for c in several.generate_candidates_hybrid(["a"])[0]] == ["beam", "beam", "sample"]
+
+
+def test_beams_are_those_of_transformers() -> None:
+    model = small_model()
+    prompt = torch.randint(5, 400, (1, 12), generator=torch.Generator().manual_seed(5))
+    model.set_attn_implementation("eager")
+    theirs = model.generate(
+        prompt, attention_mask=torch.ones_like(prompt), num_beams=4, num_return_sequences=4, max_new_tokens=6,
+        do_sample=False, eos_token_id=399, pad_token_id=0, length_penalty=0.0,
+    )  # fmt: skip
+    ours = SharedDecoder(model, [399]).decode(prompt.tolist(), 8, beams=4, samples=0, max_new_tokens=6)[0]
+    assert [h.tokens for h in ours] == [tuple(row) for row in theirs[:, 12:].tolist()]
+    assert [h.logprob for h in ours] == sorted((h.logprob for h in ours), reverse=True)
+
+
+def test_beams_and_samples_do_not_disturb_each_other() -> None:
+    decoder = SharedDecoder(small_model(), [2])
+    prompts = [[1, *range(10, 50), i] for i in (60, 70)]
+    options = {"max_new_tokens": 8, "seeds": [1, 2]}
+    both = decoder.decode(prompts, 41, beams=3, samples=2, **options)
+    beams = decoder.decode(prompts, 41, beams=3, samples=0, **options)
+    samples = decoder.decode(prompts, 41, beams=0, samples=2, **options)
+    for together, left, right in zip(both, beams, samples, strict=True):
+        assert [h.tokens for h in together] == [h.tokens for h in [*left, *right]]
+
+
+class Scripted:
+    """A generator whose answers are given."""
+
+    def __init__(self, *rounds: Sequence[tuple[str, str]]) -> None:
+        self.config, self.rounds = small_config(), list(rounds)
+
+    def generate(self, prompts: Sequence[str], **_: object) -> list[list[Generated]]:
+        found = self.rounds.pop(0)
+        return [[Generated(sql, sql, -float(i), 3, source) for i, (source, sql) in enumerate(found)] for _ in prompts]
+
+
+FIRST = [
+    ("beam", "SELECT a"), ("beam", "select  a"), ("beam", "SELECT b"), ("beam", "SELECT c"), ("beam", "SELECT d"),
+    ("sample", "SELECT a"), ("sample", "SELECT e"),
+]  # fmt: skip
+
+
+def test_order_is_beams_then_samples_then_spare_beams() -> None:
+    several = MultiCandidateInference(Scripted(FIRST), small_config(num_beams=3))  # type: ignore[arg-type]
+    [found] = several.generate_candidates_hybrid(["q"], 5)
+    assert [c.sql for c in found] == ["SELECT a", "SELECT b", "SELECT e", "SELECT c", "SELECT d"]
+    assert [c.count for c in found] == [3, 1, 1, 1, 1]
+
+
+def test_missing_candidates_are_sampled_then_repeated() -> None:
+    short = [("beam", "SELECT a"), ("sample", "SELECT a")]
+    rounds = [short, [("sample", "SELECT b"), ("sample", "SELECT a")], [("sample", "SELECT b")]]
+    several = MultiCandidateInference(Scripted(*rounds), small_config(num_beams=3))  # type: ignore[arg-type]
+    [found] = several.generate_candidates_hybrid(["q"], 5)
+    assert [c.sql for c in found] == ["SELECT a", "SELECT b", "SELECT a", "SELECT b", "SELECT a"]
+    assert [c.source for c in found] == ["beam", "sample", "repeat", "repeat", "repeat"]
+    assert found[0].count == 3
+
+
+def test_no_candidate_is_an_error(generator: Generator) -> None:
+    with pytest.raises(InferenceError, match="num_candidates"):
+        MultiCandidateInference(generator).generate(["q"], 0)

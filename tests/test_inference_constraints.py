@@ -1,0 +1,206 @@
+"""Schema-constrained decoding: what exists passes, what does not is never generated, with any tokenizer."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from inference_tools import (
+    QUERIES,
+    byte_level,
+    records,
+    sentence_piece,
+    shop,
+    small_config,
+    small_generator,
+    small_model,
+)
+from transformers import LogitsProcessorList, PreTrainedTokenizerFast
+
+from askguru_lib.databases import samples
+from askguru_lib.databases.m_schema import MSchema
+from askguru_lib.inference.constraints import SchemaConstraint, Vocabulary
+from askguru_lib.inference.generation import question_prompt
+from askguru_lib.inference.sql_scanner import Scanner
+
+EXIST = """
+SELECT name FROM customers
+select NAME from Customers
+SELECT COUNT(*) FROM orders WHERE status = 'open' AND total > 5.5
+SELECT customers.name, SUM(orders.total) AS spent FROM customers JOIN orders ON orders.customer_id = customers.id \
+GROUP BY customers.name ORDER BY spent DESC LIMIT 3
+SELECT strftime('%Y', joined_on) AS year, COUNT(DISTINCT city) FROM customers GROUP BY year HAVING COUNT(*) > 2
+SELECT name FROM customers WHERE id IN (SELECT customer_id FROM orders WHERE total > (SELECT AVG(total) FROM orders))
+SELECT name FROM customers WHERE NOT EXISTS (SELECT 1 FROM orders WHERE orders.customer_id = customers.id)
+WITH big AS (SELECT customer_id, SUM(total) AS s FROM orders \
+GROUP BY customer_id), c2 AS (SELECT 1 AS one) SELECT customers.name, big.s FROM big JOIN customers \
+ON customers.id = big.customer_id WHERE big.s > 10
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5) SELECT i FROM n
+SELECT a.name, b.name FROM staff AS a JOIN staff AS b ON a.boss_id = b.id
+SELECT T1.name FROM staff T1 INNER JOIN staff T2 ON T1.boss_id = T2.id
+SELECT "Unit Price" FROM "order lines" WHERE "Unit Price" > 3
+SELECT [Unit Price], "order lines"."id" FROM [order lines]
+SELECT name, RANK() OVER (PARTITION BY city ORDER BY joined_on DESC) AS rk FROM customers
+SELECT CAST(total AS REAL) / 2, CASE WHEN status = 'it''s' THEN 1 ELSE 0 END AS flag FROM orders ORDER BY 2
+SELECT id FROM customers UNION SELECT customer_id FROM orders ORDER BY id
+SELECT customers.* FROM customers LEFT JOIN orders ON customers.id = orders.customer_id \
+AND orders.total > 2 WHERE orders.id IS NULL
+SELECT AVG(total) FILTER (WHERE status = 'x') FROM orders
+SELECT name FROM customers, orders WHERE customers.id = orders.customer_id
+SELECT (SELECT COUNT(*) FROM orders WHERE orders.customer_id = customers.id) AS n, name FROM customers
+SELECT city || ' – x' FROM customers WHERE date(joined_on) BETWEEN '2020-01-01' AND '2021-01-01';
+""".strip().split("\n")
+
+DO_NOT_EXIST = {
+    "unknown column": "SELECT nam FROM customers",
+    "unknown table": "SELECT name FROM customer",
+    "column of another table": "SELECT orders.name FROM orders",
+    "column that FROM does not bring": "SELECT total FROM customers",
+    "table that FROM does not bring": "SELECT orders.total FROM customers",
+    "column out of scope": "SELECT name FROM customers WHERE total > 3",
+    "table out of scope": "SELECT name FROM customers WHERE orders.total > 3",
+    "column of an alias's table": "SELECT name FROM customers AS c JOIN orders AS o ON c.total = o.id",
+    "unknown function": "SELECT frobnicate(name) FROM customers",
+    "bracket left open": "SELECT name FROM customers WHERE (id = 3",
+    "bracket never opened": "SELECT name FROM customers)",
+    "no FROM": "SELECT name",
+    "no query": "DROP TABLE customers",
+    "second statement": "SELECT id FROM customers; DROP TABLE customers",
+    "unknown quoted name": 'SELECT "Price" FROM "order lines"',
+    "chatter": "Sure! SELECT name FROM customers",
+}
+
+
+@pytest.fixture(scope="module")
+def scanner() -> Scanner:
+    return Scanner(shop())
+
+
+@pytest.mark.parametrize("sql", EXIST)
+def test_what_exists_passes(scanner: Scanner, sql: str) -> None:
+    assert scanner.accepts(sql)
+
+
+@pytest.mark.parametrize("case", DO_NOT_EXIST)
+def test_what_does_not_exist_is_stopped(scanner: Scanner, case: str) -> None:
+    assert not scanner.accepts(DO_NOT_EXIST[case])
+
+
+def test_other_dialects_have_their_own_words() -> None:
+    sql = "SELECT EXTRACT(YEAR FROM joined_on) FROM customers WHERE name ILIKE 'a%' AND joined_on > DATE '2020-01-01'"
+    assert Scanner(shop(), "postgresql").accepts(sql)
+    assert not Scanner(shop(), "sqlite").accepts(sql)
+
+
+def test_a_schema_name_may_stand_before_a_table() -> None:
+    schema = shop()
+    schema.schema = "sales"
+    assert Scanner(schema, "postgresql").accepts("SELECT name FROM sales.customers WHERE city = 'x'")
+    assert not Scanner(schema, "postgresql").accepts("SELECT name FROM sale.customers")
+
+
+TOKENIZERS = [byte_level, sentence_piece]
+
+
+@pytest.mark.parametrize("tokenizer", [t() for t in TOKENIZERS], ids=["byte-level", "sentencepiece"])
+class TestTokens:
+    def test_tokens_are_read_as_the_bytes_they_write(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        texts = Vocabulary.of(tokenizer).texts
+        for sql in QUERIES:
+            ids = tokenizer.encode(sql, add_special_tokens=False)
+            assert "".join(texts[i] or "?" for i in ids).encode("latin-1").decode().strip() == sql
+
+    def test_no_token_of_a_good_query_is_forbidden(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        for sql in [*QUERIES, *EXIST]:
+            assert forbidden_at(SchemaConstraint(tokenizer, shop()), tokenizer, sql) is None
+
+    def test_some_token_of_a_bad_query_is_forbidden(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        for sql in DO_NOT_EXIST.values():
+            assert forbidden_at(SchemaConstraint(tokenizer, shop()), tokenizer, sql) is not None
+
+    def test_a_mask_is_what_the_scanner_says_of_each_token(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        constraint = SchemaConstraint(tokenizer, shop())
+        texts = constraint.vocabulary.texts
+        for sql in [*QUERIES, EXIST[7], EXIST[10]]:
+            state = constraint.start()
+            for token in tokenizer.encode(sql, add_special_tokens=False):
+                mask = constraint.mask(state)
+                for other in range(0, len(texts), 3):
+                    if texts[other]:
+                        after = state
+                        for char in texts[other]:
+                            after = after and constraint.scanner.step(after, char)
+                        # A name that is just being given is not offered again within the same token.
+                        stricter = state.place.want == "name" and not mask[other]
+                        assert stricter or bool(mask[other]) == (after is not None), (sql, texts[other])
+                state = constraint.advance(state, token)
+
+
+def forbidden_at(constraint: SchemaConstraint, tokenizer: PreTrainedTokenizerFast, sql: str) -> str | None:
+    """What was written when a token, or the end, was forbidden."""
+    state = constraint.start()
+    ids = tokenizer.encode(sql, add_special_tokens=False)
+    for i, token in enumerate([*ids, tokenizer.eos_token_id]):
+        if not constraint.mask(state)[token]:
+            return tokenizer.decode(ids[:i])
+        state = constraint.advance(state, token)
+    return None
+
+
+@pytest.mark.parametrize("name", samples.NAMES)
+def test_no_gold_of_the_banks_is_blocked(name: str) -> None:
+    metadata = samples.definition(name).metadata
+    schema = MSchema(name)
+    for table in metadata.tables.values():
+        schema.add_table(table.name)
+        for column in table.columns:
+            schema.add_field(table.name, column.name, str(column.type))
+    constraint = SchemaConstraint(byte_level(), schema)
+    blocked = {
+        item["SQL"]: stop
+        for item in samples.bank(name)
+        if (stop := forbidden_at(constraint, byte_level(), item["SQL"])) is not None
+    }
+    assert not blocked
+
+
+def test_constrained_answers_only_name_what_exists() -> None:
+    generator = small_generator(max_new_tokens=40)
+    prompts = [question_prompt(r, generator.config) for r in records(3)]
+    schemas = [shop()] * len(prompts)
+    scanner = Scanner(shop())
+    for mode, n in (("greedy", 1), ("beam", 3), ("sampling", 3)):
+        for answers in generator.generate(prompts, schemas=schemas, mode=mode, num_return=n):
+            for answer in answers:
+                assert scanner.scan(answer.text) is not None
+                assert not answer.finished or scanner.accepts(answer.text)
+    free = [a[0].text for a in generator.generate(prompts)]
+    assert not any(scanner.scan(text) for text in free)
+
+
+def test_it_is_a_logits_processor_of_transformers() -> None:
+    constraint = SchemaConstraint(byte_level(), shop())
+    prompt = torch.tensor([[1, 3, 50, 60, 4], [1, 3, 51, 61, 4]])
+    out = small_model().generate(
+        prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=20, num_beams=2, do_sample=False, pad_token_id=0,
+        logits_processor=LogitsProcessorList([constraint]),
+    )  # fmt: skip
+    for row in out[:, 5:].tolist():
+        assert Scanner(shop()).scan(byte_level().decode([t for t in row if t > 4])) is not None
+
+
+def test_masks_are_shared_between_questions() -> None:
+    """What costs is walking the vocabulary; on a second question there is little left to walk."""
+    constraint = SchemaConstraint(byte_level(), shop())
+    assert forbidden_at(constraint, byte_level(), EXIST[3]) is None
+    walked = len(constraint._boundaries)
+    assert forbidden_at(constraint, byte_level(), EXIST[3].replace("city", "name").replace("2", "3")) is None
+    assert len(constraint._boundaries) - walked < walked / 10
+
+
+def test_a_padded_vocabulary_is_no_obstacle() -> None:
+    """A model often has more logits than its tokenizer has tokens."""
+    constraint = SchemaConstraint(byte_level(), shop())
+    scores = constraint(torch.tensor([[1, 2]]), torch.zeros(1, len(byte_level()) + 64))
+    assert scores.shape[1] == len(byte_level()) + 64
+    assert (scores[0, -64:] == float("-inf")).all()
+    assert small_config().inference.constrained
