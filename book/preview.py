@@ -92,13 +92,14 @@ def load(folder: Path) -> Book:
     settings = yaml.safe_load((folder / "_quarto.yml").read_text(encoding="utf-8"))
     pages = [Page(source, part, _read(folder / source)) for source, part in page_list(settings)]
     labels: dict[str, tuple[str, str]] = {}
+    problems: list[str] = []
     for page in pages:
-        _collect(page, labels)
+        _collect(page, labels, problems)
     bibliography = folder / settings["bibliography"]
     citations, references = _bibliography(bibliography)
     home = next((p.href for p in pages if "{#refs}" in "".join(c.source for c in p.notebook.cells)), "")
     cited = {key: (f"{home}#ref-{key}", text) for key, text in citations.items()}
-    return Book(settings, pages, labels, cited, references)
+    return Book(settings, pages, labels, cited, references, problems)
 
 
 def _read(path: Path) -> Any:
@@ -127,7 +128,7 @@ def _hidden(cell: Any) -> bool:
     return bool({"remove-cell", "injected-parameters"} & set(options["tags"])) or options.get("include") is False
 
 
-def _collect(page: Page, labels: dict[str, tuple[str, str]]) -> None:
+def _collect(page: Page, labels: dict[str, tuple[str, str]], problems: list[str]) -> None:
     """Find the page's title, number, headings and everything that can be referred to."""
     name = Path(page.source).stem
     page.number = str(int(name[:2])) if re.match(r"\d\d_", name) else ""
@@ -136,6 +137,8 @@ def _collect(page: Page, labels: dict[str, tuple[str, str]]) -> None:
     def add(label: str, text: str | None = None) -> None:
         kind = label.split("-")[0]
         counts[kind] += 1
+        if label in labels:
+            problems.append(f"{page.source}: {labels[label][0].split('#')[0]} has a {label}, too")
         number = f"{page.number}.{counts[kind]}" if page.number else str(counts[kind])
         labels[label] = (f"{page.href}#{label}", text or f"{KINDS[kind]} {number}")
 

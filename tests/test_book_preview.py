@@ -249,6 +249,11 @@ def test_an_unclosed_div_is_reported(tmp_path):
     assert lay_out(tmp_path, tmp_path / "out", {"01_first": broken}) == ["notebooks/01_first.ipynb: 1 ':::' left open"]
 
 
+def test_a_label_that_stands_twice_is_reported(tmp_path):
+    twice = {f"0{n}_x": chapter(n, code('#| label: fig-a\n#| fig-cap: "A."\n1', printed("1"))) for n in (1, 2)}
+    assert lay_out(tmp_path, tmp_path / "out", twice) == ["notebooks/02_x.ipynb: notebooks/01_x.html has a fig-a, too"]
+
+
 def test_the_stored_chapters_make_a_book_without_loose_ends(tmp_path):
     chapters = {p.stem: nbformat.read(p, as_version=4) for p in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))}
     problems = lay_out(tmp_path, tmp_path / "out", chapters)
