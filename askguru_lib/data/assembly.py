@@ -24,7 +24,7 @@ from askguru_lib.data.augmentation import AugCompose, Sample, SQLRunner
 from askguru_lib.data.files import atomic, file_hash, read_json, read_records, write_json, write_jsonl, write_manifest
 from askguru_lib.data.leakage import Leak, check_leakage, sql_key
 from askguru_lib.data.measuring import Lengths, Tally, load_tokenizer, model_folder, token_counter
-from askguru_lib.data.prompts import TEMPLATES, PromptOrder
+from askguru_lib.data.prompts import PromptOrder
 from askguru_lib.data.sources import GROUPS, Original, read_sources, split
 from askguru_lib.databases.m_schema import MSchema
 from askguru_lib.errors import DataError
@@ -70,7 +70,7 @@ def assemble_dataset(
 ) -> AssemblyReport:
     """Write ``train.jsonl``, ``val.jsonl``, ``over_long.jsonl``, ``rejected.jsonl`` and ``data_card.json``.
 
-    Does nothing when the same inputs and parameters were assembled before.
+    Does nothing when the same inputs, parameters and code have assembled it before.
 
     Args:
         dataset_config_path: ``datasets.json``; its fields are those of :class:`~askguru_lib.data.sources.DatasetEntry`.
@@ -363,7 +363,8 @@ def _fingerprint(inputs: Sequence[Path], config: RunConfig, verified: bool) -> s
     folder = model_folder(config.model.name_or_path)
     tokenizer = [file_hash(p) for p in sorted(folder.glob("*token*"))] if folder else []
     hashes = [file_hash(p) for p in inputs]
-    parts = [askguru_lib.__version__, hashes, tokenizer, _decisive(config), verified, TEMPLATES]
+    code = [file_hash(p) for p in sorted(Path(__file__).parent.glob("*.py"))]
+    parts = [askguru_lib.__version__, code, hashes, tokenizer, _decisive(config), verified]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
