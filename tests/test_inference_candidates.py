@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import torch
-from inference_tools import small_config, small_generator, small_model
+from inference_tools import records, small_config, small_generator, small_model
 
 from askguru_lib.errors import InferenceError
-from askguru_lib.inference.candidates import MultiCandidateInference
+from askguru_lib.inference.candidates import MultiCandidateInference, answer_candidates
 from askguru_lib.inference.decoding import SharedDecoder
 from askguru_lib.inference.generation import Generated, Generator
 
@@ -94,6 +95,23 @@ def test_missing_candidates_are_sampled_then_repeated() -> None:
     assert [c.sql for c in found] == ["SELECT a", "SELECT b", "SELECT a", "SELECT b", "SELECT a"]
     assert [c.source for c in found] == ["beam", "sample", "repeat", "repeat", "repeat"]
     assert found[0].count == 3
+
+
+def test_candidates_of_a_test_set_survive_a_kill(tmp_path: Path) -> None:
+    """A line per question; what was written before the kill is not made again, and the whole is as unbroken."""
+    config = small_config(max_new_tokens=6)
+    several = MultiCandidateInference(small_generator(max_new_tokens=6), config)
+    unbroken = answer_candidates(records(9), several, tmp_path / "a.jsonl", config, num_candidates=3)
+    whole, calls = several.generate, iter(range(9))
+    several.generate = lambda *a, **k: whole(*a, **k) if next(calls) < 1 else 1 / 0  # type: ignore
+    with pytest.raises(ZeroDivisionError):
+        answer_candidates(records(9), several, tmp_path / "b.jsonl", config, num_candidates=3)
+    assert len((tmp_path / "b.jsonl.part").read_text().splitlines()) == 4
+    several.generate = whole  # type: ignore[method-assign]
+    resumed = answer_candidates(records(9), several, tmp_path / "b.jsonl", config, num_candidates=3)
+    assert [line["candidates"] for line in resumed] == [line["candidates"] for line in unbroken]
+    assert [line["id"] for line in resumed] == [f"q{i}" for i in range(9)]
+    assert {len(line["candidates"]) for line in resumed} == {3}
 
 
 def test_no_candidate_is_an_error(generator: Generator) -> None:

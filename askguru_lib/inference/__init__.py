@@ -1,10 +1,11 @@
 """From a question to an answer: batched generation, schema constraints, candidates, selection, refinement."""
 
-from askguru_lib.inference.candidates import Candidate, MultiCandidateInference
+from askguru_lib.inference.candidates import Candidate, MultiCandidateInference, answer_candidates
 from askguru_lib.inference.constraints import SchemaConstraint
 from askguru_lib.inference.critic import Selection, SQLCritic, majority_vote
-from askguru_lib.inference.generation import Generated, Generator, answer, load_model, question_prompt
+from askguru_lib.inference.generation import Generated, Generator, answer, load_model
 from askguru_lib.inference.parsing import parse_sql
+from askguru_lib.inference.predictions import question_prompt
 from askguru_lib.inference.refinement import Flips, Refinement, flips, refine
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "SchemaConstraint",
     "Selection",
     "answer",
+    "answer_candidates",
     "flips",
     "load_model",
     "majority_vote",

@@ -5,15 +5,22 @@ The prompt is computed once per question and its keys and values are shared by a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from askguru_lib.config import RunConfig
+from askguru_lib.data.files import Journal
 from askguru_lib.data.synthesis import normalize_sql
 from askguru_lib.databases.m_schema import MSchema
 from askguru_lib.errors import InferenceError
 from askguru_lib.inference.generation import Generated, Generator, Mode
+from askguru_lib.inference.predictions import PredictionFile, dialect_of, question_prompt, schemas_of
 
 SPARE = 2
 ROUNDS = 2
@@ -152,3 +159,49 @@ def _distinct(candidates: Sequence[Candidate], n: int, dialect: str) -> list[Can
 def _filled(candidates: list[Candidate], n: int) -> list[Candidate]:
     repeats = [replace(candidates[i % len(candidates)], source="repeat") for i in range(n - len(candidates))]
     return [*candidates, *repeats]
+
+
+def answer_candidates(
+    test_set: Sequence[Mapping[str, Any]],
+    several: MultiCandidateInference,
+    out_path: str | Path,
+    config: RunConfig,
+    *,
+    method: Mode | None = None,
+    num_candidates: int | None = None,
+    constrained: bool | None = None,
+    desc: str | None = None,
+) -> list[dict[str, Any]]:
+    """Candidates of every question, one JSON line each; a killed call goes on where it stopped.
+
+    A line's ``candidates`` are mappings of :class:`Candidate`'s fields; its ``sql`` is the first one's.
+
+    Args:
+        test_set: processed records with ``id``.
+        out_path: JSON Lines file, see :class:`~askguru_lib.inference.predictions.PredictionFile`.
+        method, num_candidates, constrained: instead of the configuration's.
+        desc: label of a progress bar.
+    """
+    inference = config.inference
+    bound = inference.constrained if constrained is None else constrained
+    method, n = method or inference.generation_method, num_candidates or inference.num_candidates
+    decides = [method, n, bound, inference.num_beams, inference.temperature, inference.top_p, inference.max_new_tokens]
+    prompts = [question_prompt(r, config) for r in test_set]
+    file = PredictionFile(out_path, test_set, prompts, [several.generator.fingerprint, config.seed, *decides])
+    # Questions on one schema go together, so that a part of the test set shares its prefix as the whole would.
+    order = sorted(file.todo, key=lambda i: prompts[i])
+    parts = [order[j : j + inference.batch_size] for j in range(0, len(order), inference.batch_size)]
+    bar = tqdm(total=len(order), desc=desc, unit="question", file=sys.stderr, disable=desc is None)
+    with bar, Journal(file.part) as journal:
+        for part in parts:
+            started = time.perf_counter()
+            records = [test_set[i] for i in part]
+            dialect = dialect_of(records[0], config)
+            schemas = schemas_of(records) if bound and dialect not in ("cypher", "ngql") else None
+            found = several.generate([prompts[i] for i in part], n, method=method, schemas=schemas, dialect=dialect)
+            elapsed = round(1000 * (time.perf_counter() - started) / len(part), 2)
+            lines = {i: {"sql": c[0].sql, "candidates": list(map(asdict, c)), "elapsed_ms": elapsed}
+                     for i, c in zip(part, found, strict=True)}  # fmt: skip
+            file.add(journal, lines)
+            bar.update(len(part))
+    return file.finish()

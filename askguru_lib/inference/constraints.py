@@ -17,13 +17,13 @@ from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
 from askguru_lib.databases.m_schema import MSchema
-from askguru_lib.inference.sql_scanner import (
+from askguru_lib.inference.sql_scanner import Scanner
+from askguru_lib.inference.sql_state import (
     DIGITS,
     FORWARD_ALIAS,
     INSIDE_WORD,
     LETTERS,
     LONGEST_NAME,
-    Scanner,
     State,
     Words,
 )

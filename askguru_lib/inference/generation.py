@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import logging
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,17 +24,28 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from askguru_lib.config import RunConfig, project_root
-from askguru_lib.data.files import Journal, read_records, write_jsonl
-from askguru_lib.data.prompts import build_prompt
+from askguru_lib.data.files import Journal
 from askguru_lib.databases.executor import Executor
 from askguru_lib.databases.m_schema import MSchema
-from askguru_lib.errors import AskGuruError, ConfigError, InferenceError
+from askguru_lib.errors import ConfigError, InferenceError
 from askguru_lib.inference.constraints import SchemaConstraint
 from askguru_lib.inference.decoding import Batch, Hypothesis, SharedDecoder, plan_batches
 from askguru_lib.inference.parsing import parse_sql
+from askguru_lib.inference.predictions import PredictionFile, dialect_of, question_prompt, schemas_of
+
+__all__ = [
+    "Generated",
+    "Generator",
+    "answer",
+    "dialect_of",
+    "fingerprint",
+    "load_model",
+    "parse_sql",
+    "question_prompt",
+    "schemas_of",
+]
 
 Mode = Literal["greedy", "beam", "sampling", "hybrid"]
-log = logging.getLogger(__name__)
 
 
 def load_model(
@@ -255,39 +264,6 @@ def _seed(seed: int, prompt: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}:{prompt}".encode()).digest()[:7])
 
 
-def question_prompt(record: Mapping[str, Any], config: RunConfig) -> str:
-    """The prompt that asks a processed record's question."""
-    return build_prompt(
-        f"nl2{dialect_of(record, config)}",
-        db_schema=record["db_schema"],
-        question=record["question"],
-        evidence=record.get("evidence") or "",
-        order=config.model.prompt_order,
-    )
-
-
-def dialect_of(record: Mapping[str, Any], config: RunConfig) -> str:
-    """A record's dialect: its own ``sql_type``, else the configuration's engine."""
-    return str(record.get("sql_type") or config.databases.engine)
-
-
-def schemas_of(records: Sequence[Mapping[str, Any]]) -> list[MSchema]:
-    """The records' schemas, each distinct text read once.
-
-    Raises:
-        InferenceError: a record's ``db_schema`` is not M-Schema.
-    """
-    known: dict[str, MSchema] = {}
-    for record in records:
-        text = record["db_schema"]
-        if text not in known:
-            try:
-                known[text] = MSchema.from_text(text)
-            except AskGuruError as e:
-                raise InferenceError(f"its schema cannot be read: {e}", where=f"record {record.get('id')}") from e
-    return [known[record["db_schema"]] for record in records]
-
-
 def answer(
     test_set: Sequence[Mapping[str, Any]],
     generator: Generator,
@@ -300,69 +276,39 @@ def answer(
 ) -> list[dict[str, Any]]:
     """Answer every question greedily, one JSON line each; a killed call goes on where it stopped.
 
-    A line is kept on resuming only if model, settings and prompt are those that made it (its ``key``); others are
-    answered again.
-
     Args:
         test_set: processed records with ``id``.
-        out_path: JSON Lines file, in the test set's order once complete.
+        out_path: JSON Lines file, see :class:`~askguru_lib.inference.predictions.PredictionFile`.
         executor: if given, each line also gets ``failure``: the kind of error its SQL meets, or null.
         constrained: instead of the configuration's.
         desc: label of a progress bar.
     """
-    path = Path(out_path)
     bound = config.inference.constrained if constrained is None else constrained
     prompts = [question_prompt(r, config) for r in test_set]
-    settings = [generator.fingerprint, bound, config.inference.max_new_tokens]
-    keys = [hashlib.sha256(json.dumps([*settings, p]).encode()).hexdigest()[:16] for p in prompts]
-    done = _reusable(path, {str(r["id"]): k for r, k in zip(test_set, keys, strict=True)})
-    todo = [i for i, record in enumerate(test_set) if str(record["id"]) not in done]
-    part = path.with_name(path.name + ".part")
-    if todo:
-        records = [test_set[i] for i in todo]
+    file = PredictionFile(out_path, test_set, prompts, [generator.fingerprint, bound, config.inference.max_new_tokens])
+    if file.todo:
+        records = [test_set[i] for i in file.todo]
         dialect = dialect_of(records[0], config)
         schemas = schemas_of(records) if bound and dialect not in ("cypher", "ngql") else None
-        with Journal(part) as journal:
-            stream = generator.stream([prompts[i] for i in todo], schemas=schemas, dialect=dialect, desc=desc)
+        stream = generator.stream([prompts[i] for i in file.todo], schemas=schemas, dialect=dialect, desc=desc)
+        with Journal(file.part) as journal:
             for batch, found, seconds in stream:
-                lines = []
-                for j, (best, *_) in zip(batch.indices, found, strict=True):
-                    line = prediction(records[j], best, 1000 * seconds / len(found), keys[todo[j]])
-                    lines.append(line)
-                    done[line["id"]] = line
+                elapsed = round(1000 * seconds / len(found), 2)
+                lines = {file.todo[j]: _line(best, elapsed) for j, (best, *_) in zip(batch.indices, found, strict=True)}
                 if executor is not None:
-                    results = executor.run_many([(line["db_name"], line["sql"]) for line in lines])
-                    for line, result in zip(lines, results, strict=True):
+                    results = executor.run_many([(test_set[i]["db_name"], line["sql"]) for i, line in lines.items()])
+                    for line, result in zip(lines.values(), results, strict=True):
                         line["failure"] = result.failure.kind if result.failure else None
-                journal.append(*lines)
-    predictions = [done[str(record["id"])] for record in test_set]
-    write_jsonl(path, predictions)
-    part.unlink(missing_ok=True)
-    return predictions
+                file.add(journal, lines)
+    return file.finish()
 
 
-def prediction(record: Mapping[str, Any], best: Generated, elapsed_ms: float, key: str = "") -> dict[str, Any]:
-    """A line of a predictions file."""
+def _line(best: Generated, elapsed_ms: float) -> dict[str, Any]:
     return {
-        "id": str(record["id"]),
-        "db_name": record["db_name"],
-        "question": record["question"],
         "sql": best.sql,
         "text": best.text,
         "new_tokens": best.new_tokens,
         "logprob": round(best.logprob, 4),
         "finished": best.finished,
-        "elapsed_ms": round(elapsed_ms, 2),
-        "key": key,
+        "elapsed_ms": elapsed_ms,
     }
-
-
-def _reusable(path: Path, keys: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Lines of an earlier call that today's call would write again, by id."""
-    part = path.with_name(path.name + ".part")
-    with Journal(part) as journal:
-        lines = [*(read_records(path) if path.exists() else []), *journal.records]
-    kept = {line["id"]: line for line in lines if line.get("key") == keys.get(line["id"])}
-    if stale := sum(1 for line in lines if line["id"] in keys and line["id"] not in kept):
-        log.warning("%s: %d predictions of another model, prompt or setting are made anew", path, stale)
-    return kept

@@ -8,7 +8,8 @@ from typing import Any
 
 from askguru_lib.data.prompts import build_prompt
 from askguru_lib.databases.executor import Executor, Result
-from askguru_lib.inference.generation import Generator, dialect_of, schemas_of
+from askguru_lib.inference.generation import Generator
+from askguru_lib.inference.predictions import dialect_of, schemas_of
 
 PREVIEW_ROWS = 10
 

@@ -1,0 +1,100 @@
+"""Questions in, prediction files out: one JSON line per question, and a killed run goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from askguru_lib.config import RunConfig
+from askguru_lib.data.files import Journal, read_records, write_jsonl
+from askguru_lib.data.prompts import build_prompt
+from askguru_lib.databases.m_schema import MSchema
+from askguru_lib.errors import AskGuruError, InferenceError
+
+log = logging.getLogger(__name__)
+
+
+def question_prompt(record: Mapping[str, Any], config: RunConfig) -> str:
+    """The prompt that asks a processed record's question."""
+    return build_prompt(
+        f"nl2{dialect_of(record, config)}",
+        db_schema=record["db_schema"],
+        question=record["question"],
+        evidence=record.get("evidence") or "",
+        order=config.model.prompt_order,
+    )
+
+
+def dialect_of(record: Mapping[str, Any], config: RunConfig) -> str:
+    """A record's dialect: its own ``sql_type``, else the configuration's engine."""
+    return str(record.get("sql_type") or config.databases.engine)
+
+
+def schemas_of(records: Sequence[Mapping[str, Any]]) -> list[MSchema]:
+    """The records' schemas, each distinct text read once.
+
+    Raises:
+        InferenceError: a record's ``db_schema`` is not M-Schema.
+    """
+    known: dict[str, MSchema] = {}
+    for record in records:
+        text = record["db_schema"]
+        if text not in known:
+            try:
+                known[text] = MSchema.from_text(text)
+            except AskGuruError as e:
+                raise InferenceError(f"its schema cannot be read: {e}", where=f"record {record.get('id')}") from e
+    return [known[record["db_schema"]] for record in records]
+
+
+class PredictionFile:
+    """Lines by id, written as they come and put in the test set's order at the end.
+
+    A line of an earlier call is kept only if the model, the settings and the prompt are those that made it (its
+    ``key``); others are made anew.
+
+    Args:
+        path: the JSON Lines file; while it grows, it lies beside it with ``.part`` at the end.
+        records: the test set, with ``id``.
+        prompts: of each record.
+        settings: JSON-ready: whatever else decides what a line says.
+
+    Attributes:
+        todo: indices of the records that have no line yet.
+    """
+
+    def __init__(
+        self, path: str | Path, records: Sequence[Mapping[str, Any]], prompts: Sequence[str], settings: Sequence[Any]
+    ) -> None:
+        self.path, self.records = Path(path), records
+        self.keys = [hashlib.sha256(json.dumps([*settings, p]).encode()).hexdigest()[:16] for p in prompts]
+        self.part = self.path.with_name(self.path.name + ".part")
+        wanted = {str(r["id"]): key for r, key in zip(records, self.keys, strict=True)}
+        earlier = read_records(self.path) if self.path.exists() else []
+        with Journal(self.part) as journal:
+            earlier += journal.records
+        self.lines = {line["id"]: line for line in earlier if line.get("key") == wanted.get(line["id"])}
+        if stale := sum(line["id"] in wanted and line["id"] not in self.lines for line in earlier):
+            log.warning("%s: %d predictions of another model, prompt or setting are made anew", path, stale)
+        self.todo = [i for i, record in enumerate(records) if str(record["id"]) not in self.lines]
+
+    def add(self, journal: Journal, lines: Mapping[int, Mapping[str, Any]]) -> None:
+        """Write lines, by index of the record; ``id``, ``db_name``, ``question`` and ``key`` are put in."""
+        whole = []
+        for i, line in lines.items():
+            record = self.records[i]
+            names = {"id": str(record["id"]), "db_name": record["db_name"], "question": record["question"]}
+            whole.append({**names, **line, "key": self.keys[i]})
+            self.lines[names["id"]] = whole[-1]
+        journal.append(*whole)
+
+    def finish(self) -> list[dict[str, Any]]:
+        """All lines in the test set's order, in the file under its final name."""
+        ordered = [self.lines[str(record["id"])] for record in self.records]
+        write_jsonl(self.path, ordered)
+        self.part.unlink(missing_ok=True)
+        return ordered

@@ -1,0 +1,123 @@
+"""Where a scanner is in a query: open brackets, tables in scope, the query's own names, the words that may follow."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import NamedTuple
+
+PLAIN = re.compile(r"[a-z_\x80-\xff][a-z0-9_$#\x80-\xff]*")
+FORWARD_ALIAS = re.compile(r"[a-z]{1,2}\d{0,2}")
+LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_") | {chr(c) for c in range(128, 256)}
+DIGITS = frozenset("0123456789")
+INSIDE_WORD = LETTERS | DIGITS | {"$", "#"}
+OPERATORS = frozenset("+-*/%<>=!|&~:")
+SPACE = frozenset(" \t\r\n")
+ANYTHING = "*"
+LONGEST_NAME = 40
+SCHEMA_DOT = "schema."
+NONE: frozenset[str] = frozenset()
+NO_NEED: frozenset[frozenset[str]] = frozenset()
+NEED = frozenset({NONE})
+
+
+class Frame(NamedTuple):
+    """A bracket that is open, or the query itself."""
+
+    kind: str = "paren"
+    clause: str = "expression"
+    tables: tuple[str, ...] = ()
+    loose: bool = False
+    needs: frozenset[frozenset[str]] = NO_NEED
+    resume: str = "any"
+
+
+class Words:
+    """A set of words that can be written without quotes, with every beginning of one; equal sets are one object."""
+
+    __slots__ = ("beginnings", "words")
+
+    def __init__(self, words: frozenset[str]) -> None:
+        self.words = frozenset(w for w in words if PLAIN.fullmatch(w))
+        self.beginnings = frozenset(w[:i] for w in self.words for i in range(1, len(w) + 1))
+
+    @classmethod
+    @lru_cache(maxsize=4096)
+    def of(cls, words: frozenset[str]) -> Words:
+        return cls(words)
+
+
+class Lexicon(NamedTuple):
+    """Words allowed at one place, by role; a qualifier leads to the table it stands for."""
+
+    words: frozenset[str] = NONE
+    columns: frozenset[str] = NONE
+    qualifiers: Mapping[str, str] = MappingProxyType({})
+    identifiers: frozenset[str] = NONE
+    begin: tuple[Words, ...] = ()
+
+
+class Place:
+    """What changes only from word to word: what is expected (``want``), open brackets, the query's own names.
+
+    Places are made once per scanner (:meth:`Scanner.place`) and compared by identity.
+    """
+
+    __slots__ = ("forward", "frames", "lexicon", "names", "qualifier", "scope", "unmet", "view", "want")
+
+    def __init__(
+        self,
+        lexicon: Callable[..., Lexicon],
+        want: str,
+        qualifier: str,
+        frames: tuple[Frame, ...],
+        names: tuple[tuple[str, str], ...],
+    ) -> None:
+        self.want, self.qualifier, self.frames, self.names = want, qualifier, frames, names
+        self.scope = _scope(frames)
+        self.unmet = _unmet(frames[-1], self.scope)
+        within = self.scope if want == "any" and not qualifier else None
+        self.lexicon = lexicon(want, qualifier, within, names, self.unmet)
+        self.forward = want == "after_table" or (want == "any" and not qualifier and self.scope is None)
+        # Before FROM it matters whether a need exists, not which: no token holds a whole FROM clause.
+        shape = tuple(f._replace(tables=(), needs=NEED if f.needs else NO_NEED) for f in frames[-2:])
+        self.view = (want, qualifier, shape, self.unmet, min(len(frames), 8), self.scope, names)
+
+    @property
+    def top(self) -> Frame:
+        return self.frames[-1]
+
+
+class State(NamedTuple):
+    """Where the scanner is: inside what (``mode``, ``word``, ``quote``), after what (``last``), at which ``place``."""
+
+    mode: str
+    word: str
+    quote: str
+    last: str
+    place: Place
+
+
+def _scope(frames: tuple[Frame, ...]) -> tuple[str, ...] | None:
+    """Tables whose columns may be named; None while FROM has not said so, or cannot."""
+    found: set[str] = set()
+    for frame in frames:
+        if frame.kind == "select" and frame.clause not in ("with", "start"):
+            if frame.clause in ("select", "set") or frame.loose:
+                return None
+            found.update(frame.tables)
+    return tuple(sorted(found))
+
+
+def _unmet(top: Frame, scope: tuple[str, ...] | None) -> bool:
+    """Whether a column named before FROM belongs to none of the tables that FROM names."""
+    if top.kind != "select" or not top.needs or scope is None:
+        return False
+    return any(not owners & set(scope) for owners in top.needs)
+
+
+def as_bytes(text: str) -> str:
+    """Text as the scanner sees it: one lower-case character per UTF-8 byte."""
+    return text.encode().decode("latin-1").lower()
