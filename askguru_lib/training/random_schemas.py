@@ -49,12 +49,12 @@ def _code(rng: random.Random) -> str:
 
 
 STYLES: dict[str, tuple[Callable[[random.Random, str], str], float, float]] = {
-    "snake": (lambda _, n: n, 0.5, 6),
+    "snake": (lambda _, n: n, 0.7, 8),
     "camel": (lambda _, n: _words(n)[0] + "".join(w.capitalize() for w in _words(n)[1:]), 0.4, 1.5),
     "pascal": (lambda _, n: "".join(w.capitalize() for w in _words(n)), 0.4, 1.5),
-    "upper": (lambda _, n: n.upper(), 0.8, 0.7),
-    "short": (_abbreviate, 0.97, 3),
-    "code": (lambda rng, _: _code(rng), 0.97, 3),
+    "upper": (lambda _, n: n.upper(), 0.8, 0.4),
+    "short": (_abbreviate, 0.97, 1.5),
+    "code": (lambda rng, _: _code(rng), 0.97, 1.5),
 }
 """Naming style: how a plain name is written, the chance that its schema has comments, and its weight."""
 
