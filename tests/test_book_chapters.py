@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import chapter
+from conftest import ROOT, chapter
 
 from askguru_lib import chapters
 from askguru_lib.config import RunConfig
@@ -226,3 +228,36 @@ def test_refresh_stores_outputs_that_the_next_run_finds_current(small_book, make
     before = path.read_text()
     assert ran(make("refresh")) == []
     assert path.read_text() == before
+
+    (small_book / "tests").mkdir()
+    shutil.copy(ROOT / "tests" / "nbval_sanitize.cfg", small_book / "tests")
+    assert re.search(r"\b8 passed", make("nbval").stdout)
+
+
+@pytest.mark.slow
+def test_papermills_own_command_line_gives_the_same_from_any_folder(small_book, tmp_path):
+    for name in ("01_first", "02_second"):
+        command = [
+            sys.executable,
+            "-m",
+            "papermill",
+            small_book / "notebooks" / f"{name}.ipynb",
+            tmp_path / "out.ipynb",
+        ]
+        options = [
+            "-f",
+            small_book / "params" / "tiny.yaml",
+            "-p",
+            "seed",
+            "3",
+            "-k",
+            "python3",
+            "--language",
+            "python",
+        ]
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("ASKGURU")}
+        subprocess.run(
+            [*command, *options], cwd=small_book / "params", env=environment, capture_output=True, check=True
+        )
+    assert "'by chapter 1'" in (tmp_path / "out.ipynb").read_text()
+    assert (small_book / "runs" / "tiny" / "made.txt").read_text() == "by chapter 1"
