@@ -59,6 +59,7 @@ DO_NOT_EXIST = {
     "column out of scope": "SELECT name FROM customers WHERE total > 3",
     "table out of scope": "SELECT name FROM customers WHERE orders.total > 3",
     "column of an alias's table": "SELECT name FROM customers AS c JOIN orders AS o ON c.total = o.id",
+    "table twice without a name": "SELECT staff.name FROM staff JOIN staff ON staff.id = staff.boss_id",
     "unknown function": "SELECT frobnicate(name) FROM customers",
     "bracket left open": "SELECT name FROM customers WHERE (id = 3",
     "bracket never opened": "SELECT name FROM customers)",

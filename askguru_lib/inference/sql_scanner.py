@@ -33,6 +33,7 @@ from askguru_lib.inference.sql_state import (
 )
 from askguru_lib.inference.sql_words import (
     AFTER_TABLE,
+    AFTER_TWIN,
     BEFORE_TABLE,
     CLAUSES,
     ENDS_FROM,
@@ -179,7 +180,8 @@ class Scanner:
 
     def _open(self, state: State) -> State | None:
         place = state.place
-        if place.want in ("start", "type", "after_table") or (place.want == "name" and place.top.clause != "with"):
+        named = place.want in ("start", "type", "after_table", "after_twin")
+        if named or (place.want == "name" and place.top.clause != "with"):
             return None
         frame, want = Frame(), "any"
         if place.want == "table":
@@ -254,7 +256,7 @@ class Scanner:
             return self._at(state, "cast" if word in ("cast", "try_cast") else "")
         if word in lexicon.words and word in self.keywords and (following != "(" or word in OPENS_BRACKET):
             return self._keyword(state, word)
-        if want == "after_table" and alias and word not in RESERVED:
+        if want in ("after_table", "after_twin") and alias and word not in RESERVED:
             return self._declare(state, word)
         return None
 
@@ -272,16 +274,18 @@ class Scanner:
             top = top._replace(clause="set", loose=True)
         elif word == "as":
             want = "type" if top.kind == "cast" else "any" if top.clause in ("with", "window") else "name"
-            last = state.last if place.want == "after_table" else ""
+            last = state.last if place.want in ("after_table", "after_twin") else ""
         elif word in CLAUSES and top.kind == "select":
             top = top._replace(clause=word)
         return self._at(state, last, want=want, frames=(*place.frames[:-1], top))
 
     def _table(self, state: State, word: str) -> State:
         top, known = state.place.top, word in self.tables
+        # A table that stands in FROM already needs a name of its own.
+        want = "after_twin" if word in top.tables else "after_table"
         top = top._replace(tables=(*top.tables, word)) if known else top._replace(loose=True)
         frames = (*state.place.frames[:-1], top)
-        return self._at(state, word if known else ANYTHING, want="after_table", frames=frames)
+        return self._at(state, word if known else ANYTHING, want=want, frames=frames)
 
     def _column(self, state: State, word: str) -> State:
         """A column was named: before FROM, note which tables could own it."""
@@ -336,7 +340,8 @@ class Scanner:
     ) -> Lexicon:
         ends = ENDS_FROM if unmet else NONE
         if want != "any":
-            fixed = {"start": self.first_words, "type": TYPES, "after_table": AFTER_TABLE, "table": BEFORE_TABLE}
+            fixed = {"start": self.first_words, "type": TYPES, "table": BEFORE_TABLE}
+            fixed |= {"after_table": AFTER_TABLE, "after_twin": AFTER_TWIN}
             words, tables = fixed.get(want, NONE) - ends, NONE
             if want == "table":
                 tables = frozenset(self.tables) | {name for name, kind in names if kind == "cte"}

@@ -80,7 +80,7 @@ class Place:
         self.unmet = _unmet(frames[-1], self.scope)
         within = self.scope if want == "any" and not qualifier else None
         self.lexicon = lexicon(want, qualifier, within, names, self.unmet)
-        self.forward = want == "after_table" or (want == "any" and not qualifier and self.scope is None)
+        self.forward = want in ("after_table", "after_twin") or (want == "any" and not qualifier and self.scope is None)
         # Before FROM it matters whether a need exists, not which: no token holds a whole FROM clause.
         shape = tuple(f._replace(tables=(), needs=NEED if f.needs else NO_NEED) for f in frames[-2:])
         self.view = (want, qualifier, shape, self.unmet, min(len(frames), 8), self.scope, names)

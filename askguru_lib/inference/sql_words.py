@@ -14,9 +14,9 @@ def _set(text: str) -> frozenset[str]:
 KEYWORDS = _set(
     "select distinct all from join left right full inner outer cross natural on using where and or not in is null like "
     "glob between exists case when then else end group by having order asc desc nulls first last limit offset union "
-    "intersect except with recursive as over partition rows range groups preceding following unbounded current row "
+    "intersect except with recursive as over partition rows range preceding following unbounded current row "
     "filter collate nocase binary rtrim escape cast true false current_date current_time current_timestamp values "
-    "materialized window no others ties exclude"
+    "materialized window"
 )
 MORE_KEYWORDS = _set(
     "ilike any some fetch next only interval date time timestamp year month day hour minute second quarter week "
@@ -41,9 +41,10 @@ TYPES = _set(
 CLAUSES = _set("select from on where group having order limit window qualify")
 ENDS_FROM = _set("where group having order limit union intersect except window qualify fetch offset")
 AFTER_TABLE = ENDS_FROM | _set("join left right full inner outer cross natural on using as")
+AFTER_TWIN = _set("as")
 BEFORE_TABLE = _set("select with values lateral")
 STRUCTURE = CLAUSES | ENDS_FROM | _set("as join with")
-RESERVED = KEYWORDS - _set("first last row rows range filter binary rtrim no groups current")
+RESERVED = KEYWORDS - _set("first last row rows range filter binary rtrim current")
 
 
 @lru_cache(maxsize=16)
