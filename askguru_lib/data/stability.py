@@ -99,7 +99,8 @@ def ties_at_boundary(probe: Probe, rows: Sequence[Sequence[Any]]) -> str | None:
         if _key(probe, rows[edge - 1]) == key and len(shown) > 1:
             if not probe.keys:
                 return "LIMIT without ORDER BY: any rows will do"
-            return f"LIMIT cuts through a tie: {len(tied)} rows have the same sort key"
+            more = "at least " if tied[-1] is rows[-1] else ""
+            return f"LIMIT cuts through a tie: {more}{len(tied)} rows have the same sort key"
     return None
 
 
