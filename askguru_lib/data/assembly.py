@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,7 +19,7 @@ from tqdm import tqdm
 
 import askguru_lib
 from askguru_lib.config import RunConfig
-from askguru_lib.data.augmentation import AugCompose, Sample, SQLRunner
+from askguru_lib.data.augmentation import AugCompose, Sample, SQLRunner, read_schema
 from askguru_lib.data.files import atomic, file_hash, read_json, read_records, write_json, write_jsonl, write_manifest
 from askguru_lib.data.leakage import Leak, check_leakage, sql_key
 from askguru_lib.data.measuring import Lengths, Tally, load_tokenizer, model_folder, token_counter
@@ -321,11 +320,10 @@ def _append(spool: IO[bytes], sample: Mapping[str, Any]) -> tuple[int, int]:
     return start, spool.write(json.dumps(sample, ensure_ascii=False).encode() + b"\n")
 
 
-@lru_cache(maxsize=4096)
 def _parsed(db_schema: str) -> MSchema | None:
-    """The M-Schema, shared between samples since operations never change it; None for another format (graphs)."""
+    """The M-Schema; None for another format, such as a graph's."""
     try:
-        return MSchema.from_text(db_schema)
+        return read_schema(db_schema)
     except DataError:
         return None
 

@@ -96,7 +96,7 @@ class Sample:
             DataError: the schema is not M-Schema.
         """
         return cls(
-            mschema=MSchema.from_text(record["db_schema"]),
+            mschema=read_schema(record["db_schema"]),
             sql=record["sql"],
             question=record["question"],
             evidence=record.get("evidence") or "",
@@ -109,6 +109,16 @@ class Sample:
         """The schema as the prompt shows it; everything that the M-Schema holds is printed."""
         text = self.mschema.to_mschema(example_num=ALL_EXAMPLES, show_type_detail=True)
         return text if self.layout == Layout() else self.layout.apply(text)
+
+
+@lru_cache(maxsize=1024)
+def read_schema(db_schema: str) -> MSchema:
+    """The M-Schema of a prompt's text; one object for all records that share the text, since operations never change it.
+
+    Raises:
+        DataError: the text is not M-Schema.
+    """
+    return MSchema.from_text(db_schema)
 
 
 class Op(Protocol):
