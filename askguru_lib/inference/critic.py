@@ -19,8 +19,6 @@ from askguru_lib.errors import InferenceError
 from askguru_lib.evaluation.matching import ex
 from askguru_lib.inference.generation import Generator
 
-PREVIEW_ROWS = 10
-
 
 @dataclass(frozen=True)
 class Selection:
@@ -87,10 +85,10 @@ class SQLCritic:
     Args:
         generator: its model was trained on the ``sql_select`` task.
         enabled: False falls back to the vote; by default the configuration's ``use_critic``.
-        max_groups: only the groups with the most votes are put before the critic.
+        max_groups: only the groups with the most votes are put before the critic; it was trained on up to four.
     """
 
-    def __init__(self, generator: Generator, enabled: bool | None = None, max_groups: int = 5) -> None:
+    def __init__(self, generator: Generator, enabled: bool | None = None, max_groups: int = 4) -> None:
         self.generator = generator
         self.enabled = generator.config.inference.use_critic if enabled is None else enabled
         self.max_groups = max_groups
@@ -150,6 +148,7 @@ class SQLCritic:
         """The selection prompt that shows some candidates, in the order given, each with its first rows."""
         if len(item["candidates"]) != len(item["results"]):
             raise InferenceError("as many results as candidates are needed", where="results", hint="execute every one")
+        rows = self.generator.config.execution.preview_rows
         return build_prompt(
             "sql_select",
             db_schema=item["db_schema"],
@@ -157,7 +156,7 @@ class SQLCritic:
             evidence=item.get("evidence") or "",
             order=self.generator.config.model.prompt_order,
             dialect=item.get("dialect", "sqlite"),
-            candidates=[(item["candidates"][c], item["results"][c].preview(PREVIEW_ROWS)) for c in shown],
+            candidates=[(item["candidates"][c], item["results"][c].preview(rows)) for c in shown],
         )
 
     def _groups(self, item: Mapping[str, Any]) -> list[list[int]]:

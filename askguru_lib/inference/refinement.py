@@ -11,8 +11,6 @@ from askguru_lib.databases.executor import Executor, Result
 from askguru_lib.inference.generation import Generator
 from askguru_lib.inference.predictions import dialect_of, schemas_of
 
-PREVIEW_ROWS = 10
-
 
 @dataclass(frozen=True)
 class Attempt:
@@ -63,12 +61,13 @@ def refine(
         desc: label of a progress bar per round.
     """
     config = generator.config
+    rows = config.execution.preview_rows
     limit = config.inference.max_refine_attempts if max_attempts is None else max_attempts
     found = [Refinement(sql) for sql in answers]
     schemas = schemas_of(records) if config.inference.constrained else None
     results = executor.run_many([(r["db_name"], sql) for r, sql in zip(records, answers, strict=True)])
     for item, sql, result in zip(found, answers, results, strict=True):
-        item.attempts.append(attempt(sql, result, on_empty))
+        item.attempts.append(attempt(sql, result, on_empty, rows))
     for turn in range(1, limit + 1):
         broken = [i for i, item in enumerate(found) if item.attempts[-1].failure]
         if not broken:
@@ -88,7 +87,7 @@ def refine(
             sqls = [those[0].sql for those in new]
             again = executor.run_many([(records[i]["db_name"], sql) for i, sql in zip(chosen, sqls, strict=True)])
             for i, sql, result in zip(chosen, sqls, again, strict=True):
-                found[i].attempts.append(attempt(sql, result, on_empty))
+                found[i].attempts.append(attempt(sql, result, on_empty, rows))
     for i, item in enumerate(found):
         _settle(item, records[i], executor, fallbacks[i] if fallbacks else ())
     return found
@@ -108,12 +107,12 @@ def refine_prompt(record: Mapping[str, Any], failed: Attempt, generator: Generat
     )
 
 
-def attempt(sql: str, result: Result, on_empty: bool = False) -> Attempt:
+def attempt(sql: str, result: Result, on_empty: bool = False, rows: int = 10) -> Attempt:
     """A query with what executing it says; an empty result counts as a failure only if asked."""
     if result.failure:
-        return Attempt(sql, result.failure.kind, result.preview(PREVIEW_ROWS))
+        return Attempt(sql, result.failure.kind, result.preview(rows))
     empty = on_empty and not result.rows
-    return Attempt(sql, "empty" if empty else None, result.preview(PREVIEW_ROWS))
+    return Attempt(sql, "empty" if empty else None, result.preview(rows))
 
 
 def _repeats(item: Refinement) -> bool:
