@@ -113,7 +113,7 @@ class Sample:
 
 @lru_cache(maxsize=1024)
 def read_schema(db_schema: str) -> MSchema:
-    """The M-Schema of a prompt's text; one object for all records that share the text, since operations never change it.
+    """The M-Schema of a prompt's text, shared by all records with that text since operations never change it.
 
     Raises:
         DataError: the text is not M-Schema.
