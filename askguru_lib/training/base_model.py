@@ -44,7 +44,7 @@ class BaseRecipe:
     vocabulary: int = 2048
     rope_theta: float = 1e5
     seed: int = 11
-    steps: int = 2500
+    steps: int = 3050
     documents_per_step: int = 4
     questions_per_document: int = 12
     learning_rate: float = 1.5e-3
@@ -162,8 +162,10 @@ def stream(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase, step: int, pl
     """Document ``place`` of ``step``: small schemas first."""
     small = step < recipe.small_share * recipe.steps
     rng = random.Random(f"{recipe.seed}/{step}/{place}")
-    return random_document(tokenizer, rng, questions=recipe.questions_per_document, tables=(1, 3) if small else (2, 5),
-                           shares=(0.0, 0.0) if small else (0.08, 0.04))  # fmt: skip
+    tables, columns, shares = ((1, 3), 6, (0.0, 0.0)) if small else ((3, 6), 9, (0.08, 0.04))
+    return random_document(
+        tokenizer, rng, questions=recipe.questions_per_document, tables=tables, max_columns=columns, shares=shares
+    )
 
 
 def held_out(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase, count: int) -> list[Document]:

@@ -169,12 +169,13 @@ def random_document(
     *,
     questions: int = 8,
     tables: tuple[int, int] = (2, 6),
+    max_columns: int = 6,
     shares: tuple[float, float] = (0.1, 0.04),
-    max_tokens: int = 1800,
+    max_tokens: int = 2200,
 ) -> Document:
     """A document over a database drawn at random; drawn again if it is longer than ``max_tokens``."""
     while True:
-        database = random_database(rng, tables)
+        database = random_database(rng, tables, max_columns)
         text = database.schema.to_mschema(example_num=rng.choice([1, 2, 2, 2, 3]))
         grammar = Grammar(database.schema, rng, database.meanings)
         items = tasks(database.schema, grammar, text, questions, rng, shares)
