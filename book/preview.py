@@ -15,6 +15,7 @@ from typing import Any
 
 import nbformat
 import yaml
+from bs4 import BeautifulSoup
 from jinja2 import pass_context
 from nbconvert import HTMLExporter
 from prose import LABEL, Context, code_html, markdown, slug
@@ -23,6 +24,7 @@ from pybtex.database import parse_file
 from pybtex.style.formatting.plain import Style as PlainStyle
 from pygments.formatters import HtmlFormatter
 
+NUMBER = re.compile(r"[-+]?[\d.,]+(?:e[-+]?\d+)?\s?%?|NaN|NaT|None|inf|")
 KINDS = {"fig": "Figure", "tbl": "Table", "eq": "Equation", "sec": "Section"}
 
 
@@ -73,6 +75,7 @@ def render(folder: Path, out: Path, templates: Path) -> list[str]:
     book = load(folder)
     exporter = PageExporter(template_name="preview", extra_template_basedirs=[str(templates)])
     exporter.register_filter("code_html", code_html)
+    exporter.register_filter("table_html", table_html)
     exporter.references = book.references
     for position, page in enumerate(book.pages):
         target = out / page.href
@@ -203,6 +206,22 @@ class PageExporter(HTMLExporter):
         """Filter used by the template for prose and for Markdown outputs."""
         source = re.sub(r":{3,} *\{#refs\}\s*\n(\s*:{3,})?", "<!-- references -->", source)
         return markdown(source, self.prose).replace("<!-- references -->", self.references)
+
+
+def table_html(source: str) -> str:
+    """A data frame with its numbers to the right, its words to the left, and short cells on one line."""
+    tree = BeautifulSoup(source, "html.parser")
+    for table in tree.select("table.dataframe"):
+        rows = [row.find_all("td") for row in table.select("tbody tr")]
+        heads = table.thead.find_all("tr")[0].find_all("th") if table.thead else []
+        for position, column in enumerate(zip(*rows, strict=False)):
+            texts = [cell.get_text().strip() for cell in column]
+            kind = ["number" if all(NUMBER.fullmatch(text) for text in texts) else "words"]
+            kind += ["short"] * (max(map(len, texts)) <= 24)
+            index_columns = len(heads) - len(rows[0])
+            for cell in [*column, *heads[index_columns + position :][:1]]:
+                cell["class"] = kind
+    return str(tree)
 
 
 def _page_html(book: Book, position: int, exporter: PageExporter) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import nbformat
+import pandas as pd
 import pytest
 import yaml
 from bs4 import BeautifulSoup
@@ -200,6 +201,14 @@ def test_a_table_of_prose_may_have_a_caption(book):
     tree = soup(book[1] / "notebooks" / "02_second.html")
     assert tree.find(id="tbl-small").get_text().strip() == "Table 2.1 A small one"
     assert tree.find("a", string="Table 2.1")
+
+
+def test_numbers_stand_right_and_words_left():
+    frame = pd.DataFrame({"n": [1, 22.5], "w": ["a", "b " * 40]}, index=["x", "y"])
+    cells = BeautifulSoup(preview.table_html(frame.to_html()), "html.parser").select("[class~=number], [class~=words]")
+    assert [(c.name, c["class"]) for c in cells if c.name == "th"] == [("th", ["number", "short"]), ("th", ["words"])]
+    assert len(cells) == 6
+    assert preview.table_html("<p>no table</p>") == "<p>no table</p>"
 
 
 def test_the_theme_follows_the_system_and_the_toggle(book, first):
