@@ -111,8 +111,9 @@ refresh: PROFILE = tiny
 refresh: run
 	$(PY) -m askguru_lib.chapters refresh --profile $(PROFILE) $(OUT) notebooks
 
-# torch brings its own CUDA wheels where it needs them; a CPU build needs none.
+# Keeps the pins that still fit. torch brings its own CUDA wheels where it needs them; a CPU build needs none.
 lock: setup
+	@cp requirements.lock $(VENV)/lock.txt
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-annotate --no-header \
 	  --quiet --output-file $(VENV)/lock.txt
 	( echo "# Written by 'make lock' from pyproject.toml: do not edit."; \
