@@ -71,6 +71,11 @@ class Scanner:
         for table, columns in self.tables.items():
             for column in columns:
                 self.owners[column] = self.owners.get(column, frozenset()) | {table}
+        # A table alias may be used before FROM gives it: one letter, or the table's name cut short.
+        parts = {table: [p for p in table.split("_") if p] for table in self.tables}
+        self.abbreviations = frozenset(
+            short for t, ps in parts.items() for short in (t[:2], t[:3], "".join(p[0] for p in ps)) if len(short) > 1
+        )
         self.rowid = frozenset({"rowid"}) if dialect == "sqlite" else frozenset()
         self.lexicon = lru_cache(maxsize=20_000)(self._build_lexicon)
         self._ended = lru_cache(maxsize=20_000)(self._complete)
@@ -246,7 +251,7 @@ class Scanner:
             if word in lexicon.identifiers:
                 return self._table(state, word)
             return self._keyword(state, word) if word in lexicon.words else None
-        alias = place.forward and FORWARD_ALIAS.fullmatch(word) is not None
+        alias = place.forward and (word in self.abbreviations or FORWARD_ALIAS.fullmatch(word) is not None)
         if following == "." and want == "any":
             qualifier = lexicon.qualifiers.get(word) or (ANYTHING if alias else None)
             return None if qualifier is None else self._at(state, f".{qualifier}")
@@ -345,7 +350,8 @@ class Scanner:
             words, tables = fixed.get(want, NONE) - ends, NONE
             if want == "table":
                 tables = frozenset(self.tables) | {name for name, kind in names if kind == "cte"}
-            return Lexicon(words, identifiers=tables, begin=(Words.of(words), Words.of(tables | self.schema_names)))
+            others = self.abbreviations if want.startswith("after") else tables | self.schema_names
+            return Lexicon(words, identifiers=tables, begin=(Words.of(words), Words.of(others)))
         if qualifier and qualifier != ANYTHING:
             columns = self.tables[qualifier] | self.rowid
             return Lexicon(columns=columns, identifiers=columns, begin=(Words.of(columns),))
@@ -359,5 +365,6 @@ class Scanner:
             if kind != "column":
                 qualifiers[name] = kind[1:] if kind.startswith(".") else ANYTHING
         words = self.keywords - ends | self.functions
-        begin = (Words.of(words), Words.of(real | frozenset(visible)), Words.of(frozenset(n for n, _ in names)))
+        known = real | frozenset(visible) | (self.abbreviations if scope is None else NONE)
+        begin = (Words.of(words), Words.of(known), Words.of(frozenset(n for n, _ in names)))
         return Lexicon(words, real | own, qualifiers, real | own | frozenset(qualifiers), begin)

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 PLAIN = re.compile(r"[a-z_\x80-\xff][a-z0-9_$#\x80-\xff]*")
-FORWARD_ALIAS = re.compile(r"[a-z]{1,2}\d{0,2}")
+FORWARD_ALIAS = re.compile(r"[a-z]\d{0,2}")
 LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_") | {chr(c) for c in range(128, 256)}
 DIGITS = frozenset("0123456789")
 INSIDE_WORD = LETTERS | DIGITS | {"$", "#"}

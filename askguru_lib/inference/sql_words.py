@@ -24,11 +24,9 @@ MORE_KEYWORDS = _set(
     "rownum sysdate within array"
 )
 SQLITE_FUNCTIONS = _set(
-    "abs avg cast ceil ceiling changes char coalesce concat concat_ws count cume_dist date datetime dense_rank exp "
-    "first_value floor format glob group_concat hex if ifnull iif instr julianday lag last_value lead length like ln "
-    "log log10 log2 lower ltrim max min mod nth_value ntile nullif percent_rank pi pow power printf quote rank replace "
-    "round row_number rtrim sign sqrt strftime string_agg substr substring sum time timediff total trim trunc typeof "
-    "unicode unixepoch upper json_extract"
+    "abs avg cast ceil coalesce count cume_dist date datetime dense_rank first_value floor group_concat ifnull iif "
+    "instr julianday lag last_value lead length lower ltrim max min mod nth_value ntile nullif percent_rank power "
+    "printf rank replace round row_number rtrim sqrt strftime substr substring sum time total trim upper"
 )
 OPENS_BRACKET = _set(
     "in and or not on using as over exists values then else when where select by having filter distinct from join all "
