@@ -13,7 +13,6 @@ import ast
 import difflib
 import hashlib
 import html
-import json
 import os
 import platform
 import random
