@@ -67,7 +67,7 @@ def test_the_copy_circuit_continues_a_repeated_sequence(tokenizer):
     for r in (recipe, plain):
         logits = build_model(r, tokenizer).eval()(twice).logits[0, 40:79]
         shares.append(float((logits.argmax(-1) == twice[0, 41:]).float().mean()))
-    assert shares[0] > 0.6 > 0.2 > shares[1]
+    assert shares[0] > 0.5 > 0.1 > shares[1]
 
 
 @pytest.mark.slow
