@@ -80,6 +80,7 @@ def test_a_repeated_query_is_followed_by_a_sampled_one() -> None:
     generator = Scripted(["bad"], ["good"])
     assert run(generator, ["bad"])[0].sql == "good"
     assert generator.modes == ["greedy", "sampling"]
+    assert len(run(Scripted(["bad"]), ["bad"], max_attempts=1)[0].attempts) == 2, "not a second one in the same turn"
 
 
 @pytest.mark.parametrize(("asked", "expected"), [(False, "empty"), (True, "good")])

@@ -14,7 +14,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from askguru_lib.data.prompts import build_prompt
-from askguru_lib.databases.executor import Result
+from askguru_lib.databases.executor import Executor, Result
 from askguru_lib.errors import InferenceError
 from askguru_lib.evaluation.matching import ex
 from askguru_lib.inference.generation import Generator
@@ -34,6 +34,15 @@ class Selection:
     sql: str
     scores: tuple[float, ...]
     method: str
+
+
+def run_candidates(
+    lines: Sequence[Mapping[str, Any]], executor: Executor, desc: str | None = None
+) -> list[list[Result]]:
+    """Execute the candidates of every line of a candidates file, all in one go."""
+    items = [(line["db_name"], candidate["sql"]) for line in lines for candidate in line["candidates"]]
+    found = iter(executor.run_many(items, desc))
+    return [[next(found) for _ in line["candidates"]] for line in lines]
 
 
 def group_by_result(candidates: Sequence[str], results: Sequence[Result], dialect: str = "sqlite") -> list[list[int]]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +24,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.utils import logging as transformers_logging
 
 from askguru_lib.config import RunConfig, project_root
 from askguru_lib.data.files import Journal
@@ -70,20 +73,42 @@ def load_model(
         four = settings.quantization == "4bit"
         options["quantization_config"] = BitsAndBytesConfig(load_in_4bit=four, load_in_8bit=not four)
     try:
-        kind = AutoConfig.from_pretrained(source).model_type
-        text_only = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-        loader: Any = AutoModelForCausalLM if text_only else AutoModelForImageTextToText
-        model = loader.from_pretrained(source, **options)
-        tokenizer = AutoTokenizer.from_pretrained(source)
-        if adapter is not None:
-            from peft import PeftModel
-
-            model = PeftModel.from_pretrained(model, str(adapter))
-            model = model if settings.quantization != "none" else model.merge_and_unload()  # type: ignore[operator]
+        with _quietly():
+            model, tokenizer = _load(source, adapter, options, settings.quantization != "none")
     except (OSError, ValueError, KeyError) as e:
         place = f"{source} + {adapter}" if adapter else source
         raise InferenceError(f"cannot load the model ({e})", where=place, hint="give a folder or a hub name") from e
     return model.eval(), tokenizer
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """No progress bar where nobody watches (a stored notebook), no warning that concerns other libraries only."""
+    bar = transformers_logging.is_progress_bar_enabled() and not sys.stderr.isatty()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        if bar:
+            transformers_logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            if bar:
+                transformers_logging.enable_progress_bar()
+
+
+def _load(
+    source: str, adapter: str | Path | None, options: Mapping[str, Any], quantized: bool
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    kind = AutoConfig.from_pretrained(source).model_type
+    loader: Any = AutoModelForCausalLM if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES else AutoModelForImageTextToText
+    model = loader.from_pretrained(source, **options)
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    if adapter is not None:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, str(adapter))
+        model = model if quantized else model.merge_and_unload()
+    return model, tokenizer
 
 
 def _existing(name: str | Path) -> Path | None:

@@ -72,8 +72,8 @@ def refine(
         broken = [i for i, item in enumerate(found) if item.attempts[-1].failure]
         if not broken:
             break
-        for stuck in (False, True):
-            chosen = [i for i in broken if _repeats(found[i]) is stuck]
+        stuck_ones = [i for i in broken if _repeats(found[i])]
+        for stuck, chosen in ((False, [i for i in broken if i not in stuck_ones]), (True, stuck_ones)):
             if not chosen:
                 continue
             new = generator.generate(
