@@ -52,9 +52,14 @@ def code_cells(notebook: Any) -> list[Any]:
     ]
 
 
+def code(notebook: Any) -> list[str]:
+    """What the author's code cells compute: captions, labels and other ``#|`` lines belong to the prose."""
+    return [re.sub(r"\A(?:#\|.*(?:\n|$))+", "", c.source).strip() for c in code_cells(notebook)]
+
+
 def code_hash(notebook: Any, config: RunConfig) -> str:
-    """Hash of what decides a chapter's outputs: its code cells and the parameters. Prose does not count."""
-    text = json.dumps([[c.source.strip() for c in code_cells(notebook)], config.dump()], sort_keys=True)
+    """Hash of what decides a chapter's outputs: its code and the parameters. Prose does not count."""
+    text = json.dumps([code(notebook), config.dump()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -77,7 +82,7 @@ def with_outputs(source: Any, executed: Any, root: Path) -> Any:
     """
     out = copy.deepcopy(source)
     pairs = list(zip(code_cells(out), code_cells(executed), strict=False))
-    if [c.source.strip() for c in code_cells(out)] != [c.source.strip() for c in code_cells(executed)]:
+    if code(out) != code(executed):
         raise DataError("the run is older than the notebook's code", hint="make run PROFILE=tiny, then make refresh")
     for number, (cell, done) in enumerate(pairs, start=1):
         cell.execution_count = number

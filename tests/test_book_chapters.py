@@ -45,6 +45,7 @@ def test_the_hash_covers_code_and_parameters_and_not_prose_or_outputs():
     notebook = chapter(1, "1 + 1")
     first = chapters.code_hash(notebook, CONFIG)
     notebook.cells[0].source = "# Another title"
+    notebook.cells[-1].source = "#| label: fig-a\n#| fig-cap: A.\n1 + 1"
     notebook.cells[-1].outputs = [stream("2")]
     notebook.cells[-1].execution_count = 9
     assert chapters.code_hash(notebook, CONFIG) == first
