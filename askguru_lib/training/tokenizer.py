@@ -9,7 +9,6 @@ names split at ``_`` and at capitals, and a final ``s`` stands alone, so that ``
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
@@ -75,8 +74,3 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 2048) -> PreTrainedT
         tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>", padding_side="left",
         chat_template=CHAT_TEMPLATE, clean_up_tokenization_spaces=False, model_max_length=4096,
     )  # fmt: skip
-
-
-def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write the standard Hugging Face files."""
-    tokenizer.save_pretrained(str(folder))
