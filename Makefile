@@ -83,8 +83,9 @@ book: run
 
 test: lint types unit nbval
 
+# Two processes of one thread each: with two threads each they would wait for one another.
 test-fast: lint types
-	$(PY) -m pytest -m "not slow" -n 2
+	OMP_NUM_THREADS=1 $(PY) -m pytest -m "not slow" -n 2
 
 lint: setup
 	$(PY) -m ruff check .
@@ -94,7 +95,7 @@ types: setup
 	$(PY) -m mypy
 
 unit: setup
-	$(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2
 
 # In chapter order, in one process: each notebook finds what the earlier ones made under runs/tiny/.
 nbval: setup

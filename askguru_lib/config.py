@@ -127,6 +127,9 @@ class TrainingConfig(Section):
     max_grad_norm: float = Field(1.0, gt=0, description="Longer gradients are cut to this length.")
     micro_batch: int = Field(8, ge=1, description="Sequences per device and step.")
     gradient_accumulation: int = Field(2, ge=1, description="Micro batches per step and device.")
+    samples_per_row: int = Field(
+        1, ge=1, description="Samples with a common beginning (a schema) that are read as one row; wants sdpa."
+    )
     packing: bool = Field(False, description="Several samples in one sequence; wants flash attention.")
     gradient_checkpointing: bool = Field(
         False, description="Recompute activations instead of keeping them: less memory, more time."
@@ -138,6 +141,12 @@ class TrainingConfig(Section):
     execution_eval_samples: int = Field(0, ge=0, description="Questions answered and executed at every evaluation.")
     deepspeed: str | None = Field(None, description="DeepSpeed JSON, relative to the project's root.")
     report_to: list[str] = Field(default_factory=list, description="Extra loggers, e.g. [tensorboard].")
+
+    @model_validator(mode="after")
+    def _one_way_to_fill_a_row(self) -> TrainingConfig:
+        if self.packing and self.samples_per_row > 1:
+            raise ValueError("packing and samples_per_row are two ways to fill a row: choose one")
+        return self
 
 
 class InferenceConfig(Section):

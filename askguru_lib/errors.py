@@ -23,6 +23,10 @@ class AskGuruError(Exception):
         advice = f"\n  → {self.hint}" if self.hint else ""
         return f"{place}{self.what}{advice}"
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in a notebook: the message, not fifty lines of how it was raised."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class ConfigError(AskGuruError):
     """A parameter file or a parameter is wrong."""

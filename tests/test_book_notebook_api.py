@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 
 from askguru_lib import notebook
 from askguru_lib.errors import ConfigError, MissingArtifactError
@@ -145,3 +147,11 @@ def test_only_literals_are_literals(source):
 def test_literals_of_every_kind_are_read():
     source = '# a comment\nprofile = "tiny"\nrate: float = -2e-3\nparts = {"a": [1, None, True]}'
     assert notebook.literal_assignments(source) == {"profile": "tiny", "rate": -0.002, "parts": {"a": [1, None, True]}}
+
+
+def test_a_notebook_shows_what_to_do_and_not_how_the_error_was_raised(capsys):
+    shell = InteractiveShell()
+    shell.run_cell("from askguru_lib.errors import DataError\nraise DataError('no SQL', where='a.json', hint='add it')")
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert "DataError: a.json: no SQL\n  → add it" in shown
+    assert "Traceback" not in shown

@@ -8,11 +8,12 @@ import sqlite3
 import pytest
 import sqlglot
 
-from askguru_lib.data.grammar import Grammar, render
+from askguru_lib.data.grammar import Grammar
 from askguru_lib.data.mutations import MUTATIONS, corrupt
 from askguru_lib.data.patterns import PATTERNS
 from askguru_lib.data.phrasing import humanize, plural, singular, spoken
 from askguru_lib.data.synthesis import normalize_question, normalize_sql, refine_samples, selection_samples, synthesize
+from askguru_lib.data.trees import render
 from askguru_lib.databases.executor import Failure, Result
 from askguru_lib.databases.m_schema import MSchema
 from askguru_lib.training.corpus import PaperDatabase

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from inference_tools import (
@@ -14,7 +16,7 @@ from inference_tools import (
     small_generator,
     small_model,
 )
-from transformers import LogitsProcessorList, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, LogitsProcessorList, PreTrainedTokenizerFast
 
 from askguru_lib.databases import samples
 from askguru_lib.databases.m_schema import MSchema
@@ -55,6 +57,7 @@ DO_NOT_EXIST = {
     "unknown table": "SELECT name FROM customer",
     "column of another table": "SELECT orders.name FROM orders",
     "column that FROM does not bring": "SELECT total FROM customers",
+    "clause before FROM has brought the column": "SELECT total FROM customers WHERE id = 3",
     "table that FROM does not bring": "SELECT orders.total FROM customers",
     "column out of scope": "SELECT name FROM customers WHERE total > 3",
     "table out of scope": "SELECT name FROM customers WHERE orders.total > 3",
@@ -68,6 +71,32 @@ DO_NOT_EXIST = {
     "second statement": "SELECT id FROM customers; DROP TABLE customers",
     "unknown quoted name": 'SELECT "Price" FROM "order lines"',
     "chatter": "Sure! SELECT name FROM customers",
+}
+
+UNGRAMMATICAL = {
+    "two operands side by side": "SELECT name city FROM customers",
+    "operator without operand": "SELECT name FROM customers WHERE id =",
+    "operator for an operand": "SELECT name FROM customers WHERE = 3",
+    "operator in FROM": "SELECT name FROM customers c-08",
+    "column behind an alias": 'SELECT c.name FROM customers c "name"',
+    "keyword behind an alias": "SELECT c.name FROM customers c THEN 1",
+    "empty item": "SELECT name, FROM customers",
+    "empty WHERE": "SELECT name FROM customers WHERE GROUP BY name",
+    "clauses in the wrong order": "SELECT name FROM customers LIMIT 1 WHERE id = 3",
+    "FROM twice": "SELECT name FROM customers ORDER BY name FROM customers",
+    "GROUP without BY": "SELECT name FROM customers GROUP name",
+    "THEN without CASE": "SELECT name FROM customers WHERE id = 3 THEN 1",
+    "CASE without END": "SELECT CASE WHEN id = 3 THEN 1 FROM customers",
+    "two literals": "SELECT name FROM customers WHERE city = 'a' 'b'",
+    "comma in WHERE": "SELECT name FROM customers WHERE id = 1, city = 'x'",
+    "query without brackets in FROM": "SELECT id FROM SELECT id FROM customers",
+    "LEFT twice": "SELECT name FROM customers LEFT LEFT JOIN orders ON customers.id = orders.customer_id",
+    "OUTER twice": "SELECT name FROM customers LEFT OUTER OUTER JOIN orders ON customers.id = orders.customer_id",
+    "query as a bare argument": "SELECT COALESCE(SELECT AVG(total) FROM orders) FROM customers",
+    "ORDER BY among arguments": "SELECT LENGTH(name ORDER BY name) FROM customers",
+    "number with two points": "SELECT name FROM orders WHERE total > 9.9.9",
+    "endless calls": "SELECT " + "ABS(" * 9 + "total" + ")" * 9 + " FROM orders",
+    "LEFT without JOIN": "SELECT name FROM customers LEFT orders",
 }
 
 
@@ -84,6 +113,11 @@ def test_what_exists_passes(scanner: Scanner, sql: str) -> None:
 @pytest.mark.parametrize("case", DO_NOT_EXIST)
 def test_what_does_not_exist_is_stopped(scanner: Scanner, case: str) -> None:
     assert not scanner.accepts(DO_NOT_EXIST[case])
+
+
+@pytest.mark.parametrize("case", UNGRAMMATICAL)
+def test_what_is_no_query_is_stopped(scanner: Scanner, case: str) -> None:
+    assert not scanner.accepts(UNGRAMMATICAL[case])
 
 
 def test_other_dialects_have_their_own_words() -> None:
@@ -134,6 +168,15 @@ class TestTokens:
                         stricter = state.place.want == "name" and not mask[other]
                         assert stricter or bool(mask[other]) == (after is not None), (sql, texts[other])
                 state = constraint.advance(state, token)
+
+
+def test_what_one_query_left_in_memory_changes_nothing_for_the_next(root: Path) -> None:
+    """A token like `` WHERE `` ends a table's name and begins a clause: which columns wait for a table matters then."""
+    tokenizer = AutoTokenizer.from_pretrained(root / "models" / "askguru-tiny")
+    shared = SchemaConstraint(tokenizer, shop())
+    for sql in [*EXIST, *DO_NOT_EXIST.values(), *UNGRAMMATICAL.values(), *EXIST]:
+        fresh = SchemaConstraint(tokenizer, shop())
+        assert forbidden_at(shared, tokenizer, sql) == forbidden_at(fresh, tokenizer, sql)
 
 
 def forbidden_at(constraint: SchemaConstraint, tokenizer: PreTrainedTokenizerFast, sql: str) -> str | None:

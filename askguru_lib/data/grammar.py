@@ -14,7 +14,6 @@ from functools import cached_property
 from typing import Any
 
 from sqlglot import exp
-from sqlglot.dialects.sqlite import SQLite
 
 from askguru_lib.data import phrasing
 from askguru_lib.data.phrasing import COUNT_OPENINGS, LIST_OPENINGS, VALUE_OPENINGS, say
@@ -28,7 +27,7 @@ cube default deferrable delete desc describe distinct drop else end escape excep
 from full glob grant group having if ilike in index inner insert intersect into is isnull join key lateral left
 like limit lock not notnull null offset on or order outer over primary qualify references regexp returning
 revoke rlike rollback rollup select set table tablesample then to transaction true uncache union unique update
-using values when where window with xor do of
+using values when where window with xor do of cast current_date current_time current_timestamp nothing raise
 """.split()  # noqa: SIM905
 )
 
@@ -45,27 +44,6 @@ class Column:
     nullable: bool
     is_number: bool
     meanings: tuple[tuple[str, str], ...] = ()
-
-
-class _Generator(SQLite.Generator):  # type: ignore[misc, valid-type]
-    """SQLite as people write it: ``x NOT IN (…)`` and ``x IS NOT NULL``, functions spelt as they were built."""
-
-    def not_sql(self, expression: exp.Not) -> str:
-        inner = expression.this
-        text = self.sql(inner)
-        left = self.sql(inner, "this")
-        if isinstance(inner, exp.In):
-            return f"{left} NOT{text.removeprefix(left)}"
-        if isinstance(inner, exp.Is):
-            return f"{left} IS NOT{text.removeprefix(left + ' IS')}"
-        return super().not_sql(expression)
-
-
-def render(tree: exp.Expr, dialect: str = "sqlite") -> str:
-    """A tree as text in an engine's SQL."""
-    if dialect != "sqlite":
-        return tree.sql({"postgresql": "postgres"}.get(dialect, dialect))
-    return _Generator(dialect="sqlite", normalize_functions=False, comments=False).generate(tree)
 
 
 @dataclass
@@ -146,9 +124,10 @@ class Grammar:
     def __init__(self, schema: MSchema, rng: random.Random, meanings: dict[str, dict[str, str]] | None = None) -> None:
         self.rng = rng
         keys = {(k[0], k[1]) for k in schema.foreign_keys} | {(k[3], k[4]) for k in schema.foreign_keys}
+        nouns = {phrasing.singular(phrasing.humanize(name)) for name in schema.tables}
         self.tables: dict[str, Table] = {}
         for name, info in schema.tables.items():
-            table = Table(name, self._table_phrases(name, info["comment"]))
+            table = Table(name, self._table_phrases(name, info["comment"], nouns))
             for column, f in info["fields"].items():
                 kind = column_kind(column, f, (name, column) in keys)
                 known = tuple((meanings or {}).get(f"{name}.{column}", {}).items())
@@ -166,25 +145,20 @@ class Grammar:
 
     # -- names --------------------------------------------------------------------------------------------------
 
-    def _table_phrases(self, name: str, comment: str) -> tuple[str, ...]:
-        plain = phrasing.humanize(name)
-        words = phrasing.spoken(comment).split()
-        short = " ".join(words) if 0 < len(words) <= 3 and not {"who", "that", "per", "of"} & set(words) else ""
-        short = short if short.replace(" ", "").isalpha() else ""
-        if short and phrasing.looks_cryptic(name):
-            return (short,)
-        return tuple(dict.fromkeys(p for p in (plain, short) if p))
+    def _table_phrases(self, name: str, comment: str, others: set[str]) -> tuple[str, ...]:
+        plain, short = phrasing.humanize(name), phrasing.head(comment)
+        usable = 0 < len(short.split()) <= 3 and short.replace(" ", "").isalpha()
+        if not usable or phrasing.singular(short) in others - {phrasing.singular(plain)}:
+            return (plain,)
+        return (short,) if phrasing.looks_cryptic(name) else tuple(dict.fromkeys((plain, short)))
 
     def _column_phrases(self, table: str, name: str, comment: str) -> tuple[str, ...]:
-        plain = phrasing.humanize(name)
-        short = phrasing.spoken(comment)
+        plain, short = phrasing.humanize(name), phrasing.spoken(comment)
         short = short if 0 < len(short.split()) <= 6 else ""
-        if short and phrasing.looks_cryptic(name):
-            return (short,)
-        options = [plain, short]
         own = phrasing.singular(phrasing.humanize(table))
-        if plain.startswith(own + " "):
-            options.append(plain[len(own) + 1 :])
+        options = [short] if short and phrasing.looks_cryptic(name) else [plain, short]
+        options += [p.removeprefix(f"{own} ") for p in options]
+        options += [re.sub(rf" of the {re.escape(own)}$", "", p) for p in options]
         return tuple(dict.fromkeys(p for p in options if p))
 
     def _noun(self, table: str) -> str:

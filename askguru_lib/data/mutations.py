@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-import sqlglot
 from sqlglot import exp
 
-from askguru_lib.data.grammar import identifier, render
+from askguru_lib.data.grammar import identifier
+from askguru_lib.data.trees import parse, render
 from askguru_lib.databases.m_schema import MSchema
 
 Mutation = Callable[[exp.Expr, MSchema, random.Random], bool]
@@ -191,9 +191,6 @@ def mutate(tree: exp.Expr, schema: MSchema, rng: random.Random) -> tuple[exp.Exp
 
 def corrupt(sql: str, mschema: MSchema, rng: random.Random, dialect: str = "sqlite") -> tuple[str, str] | None:
     """``(wrong SQL, kind of mistake)``, or None if the query cannot be parsed or broken."""
-    try:
-        tree = sqlglot.parse_one(sql, dialect="postgres" if dialect == "postgresql" else dialect)
-    except sqlglot.errors.SqlglotError:
-        return None
-    result = mutate(tree, mschema, rng)
+    tree = parse(sql, dialect)
+    result = mutate(tree, mschema, rng) if tree else None
     return (render(result[0], dialect), result[1]) if result else None

@@ -81,8 +81,18 @@ def humanize(name: str) -> str:
 def spoken(comment: str) -> str:
     """The noun phrase in a comment: ``List of invoices (posted)`` → ``invoices``."""
     text = re.split(r"[,;(:]", comment.strip().lower())[0].strip()
-    text = re.sub(r"^(?:list of|table of|the|all|a|an)\s+", "", text)
+    text = re.sub(r"^(?:list of|table of|one (?:row|record|line) (?:per|for each)|each|the|all|a|an)\s+", "", text)
     return re.sub(r"\s+(?:records|table|data|list)$", "", text)
+
+
+def head(comment: str) -> str:
+    """What a table's comment says its rows are: ``Parts used by orders`` → ``parts``."""
+    return re.split(rf"\s+(?:{_AFTER_HEAD}|\w{{2,}}ed)\b", spoken(comment))[0]
+
+
+_AFTER_HEAD = (
+    "of|in|at|on|for|per|by|to|with|from|and|since|during|under|who|whom|whose|that|which|where|lent|sold|made|kept"
+)
 
 
 def looks_cryptic(name: str) -> bool:

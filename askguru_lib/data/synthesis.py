@@ -10,8 +10,9 @@ from typing import Any, Protocol
 import sqlglot
 from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
 
-from askguru_lib.data.grammar import Grammar, render
+from askguru_lib.data.grammar import Grammar
 from askguru_lib.data.mutations import corrupt
+from askguru_lib.data.trees import render
 from askguru_lib.databases.executor import Result
 from askguru_lib.databases.m_schema import MSchema
 from askguru_lib.errors import DataError

@@ -38,9 +38,14 @@ def parse(sql: str, dialect: str) -> exp.Query | None:
     return trees[0] if len(trees) == 1 and isinstance(trees[0], exp.Query) else None
 
 
-def render(tree: exp.Query, dialect: str, like: str = "") -> str:
-    """The tree as text, with ``x NOT IN (…)`` rather than ``NOT x IN (…)`` and functions spelt as in ``like``."""
+def render(tree: exp.Expr, dialect: str = "sqlite", like: str = "") -> str:
+    """The tree as text, with ``x NOT IN (…)`` rather than ``NOT x IN (…)``.
+
+    Functions are spelt as in the query ``like``; without one, as the tree has them.
+    """
     name = SQLGLOT_DIALECTS[dialect]
+    if not like:
+        return _generator(name)(dialect=name, comments=False, normalize_functions=False).generate(tree)
     text = _generator(name)(dialect=name, comments=False).generate(tree)
     spelling = {t.text.upper(): t.text for t in _functions(like, name)}
     for canonical, usual in (("SUBSTRING", "SUBSTR"), ("COALESCE", "IFNULL")):

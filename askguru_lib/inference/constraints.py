@@ -204,7 +204,7 @@ class SchemaConstraint(LogitsProcessor):
             mask |= self._along(group, word)
         if place.forward and len(word) < 4:
             mask |= self._short_aliases(word)
-        if state.mode != "word" and place.want == "any" and not place.qualifier:
+        if state.mode != "word" and place.want in ("any", "not") and not place.qualifier:
             mask |= vocabulary.digits
         return mask
 

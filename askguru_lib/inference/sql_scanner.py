@@ -1,8 +1,8 @@
 """A scanner that reads SQL character by character and knows which identifiers may stand where it is.
 
-It is no parser: it follows quotes, brackets, clauses and names just closely enough to say, after every character,
-whether what has been written can still become a query whose identifiers exist. States are immutable and hashable, so
-that what follows from a state is computed once.
+It is no parser: it follows quotes, brackets, clauses, operands and names just closely enough to say, after every
+character, whether what has been written can still become a query whose identifiers exist. States are immutable and
+hashable, so that what follows from a state is computed once.
 
 Text is scanned as UTF-8 bytes, one character per byte, because a token may end in the middle of a character.
 """
@@ -32,19 +32,47 @@ from askguru_lib.inference.sql_state import (
     as_bytes,
 )
 from askguru_lib.inference.sql_words import (
+    AFTER_ALIAS,
+    AFTER_CLAUSE,
+    AFTER_NOT,
     AFTER_TABLE,
     AFTER_TWIN,
     BEFORE_TABLE,
+    BEFORE_VALUE,
     CLAUSES,
+    COLLECTS,
     ENDS_FROM,
+    JOINS,
     KEYWORDS,
     MORE_KEYWORDS,
+    NOT_IN_BRACKETS,
+    NOT_IN_CALLS,
     OPENS_BRACKET,
+    OPERATOR_WORDS,
+    ORDERING,
     RESERVED,
+    SETS,
     STRUCTURE,
     TYPES,
+    VALUES,
     functions_of,
 )
+
+ENDINGS = frozenset({"more", "after_table", "after_alias"})
+"""What is expected where a query, a list's item or a bracket may end."""
+ALIASABLE = frozenset({"after_table", "after_twin"})
+OPERATOR, OPENED = "operator", "("
+SIGNS = frozenset("-+~")
+BY, OUTER_JOIN = frozenset({"by"}), frozenset({"outer", "join"})
+CALLS = ("call", "collecting call")
+DEEPEST = 8
+"""Most brackets within brackets."""
+WANTS = (
+    dict.fromkeys(("group", "order", "partition"), "by")
+    | dict.fromkeys(("left", "right", "full", "inner", "cross"), "join")
+    | {"outer": "outer", "natural": "natural", "not": "not"}
+)
+"""What a keyword makes expected, where that is not an operand."""
 
 
 class Scanner:
@@ -112,9 +140,11 @@ class Scanner:
         if mode == "string_end":
             return state._replace(mode="string") if char == "'" else self._gap(self.after_string(state), char)
         if mode == "number":
-            if char in DIGITS or char == ".":
+            if char in DIGITS:
                 return state
-            return None if char in LETTERS else self._gap(state._replace(mode="gap"), char)
+            if char == ".":
+                return None if state.word else state._replace(word=".")
+            return None if char in LETTERS else self._gap(self._at(state, want="more"), char)
         if mode == "quoted":
             return self._quoted(state, char)
         return state if char in SPACE else None
@@ -127,14 +157,14 @@ class Scanner:
         if after is None:
             return False
         place = after.place
-        if len(place.frames) > 1 or place.qualifier or place.want not in ("any", "after_table"):
+        if len(place.frames) > 1 or place.qualifier or place.want not in ENDINGS:
             return False
         unfinished = place.top.clause in ("start", "with", "set") or (place.top.clause == "select" and place.top.needs)
         return not unfinished and not place.unmet
 
     def after_string(self, state: State) -> State:
         """A string literal has ended; one may be an output column's name."""
-        return self._at(state, want="any") if state.place.want == "name" else self._at(state)
+        return self._at(state, want="more")
 
     def _longer(self, state: State, char: str) -> State | None:
         word, place = state.word + char.lower(), state.place
@@ -149,7 +179,9 @@ class Scanner:
         place = state.place
         want = place.want
         if char in SPACE:
-            return None if place.qualifier else state
+            if place.qualifier:
+                return None
+            return self._at(state) if state.last == OPERATOR else state
         if char in LETTERS:
             return self._longer(state, char)
         if char == ".":
@@ -160,56 +192,68 @@ class Scanner:
             quotable = want == "name" or place.lexicon.identifiers
             return state._replace(mode="quoted", quote="]" if char == "[" else char) if quotable else None
         if place.qualifier:
-            return self._at(state, qualifier="") if char == "*" else None
+            return self._at(state, want="more", qualifier="") if char == "*" else None
         if char == "(":
             return self._open(state)
-        if want == "any":
+        if want in ("any", "not"):
             if char in DIGITS:
                 return State("number", "", "", "", place)
             if char == "'":
                 return State("string", "", "", "", place)
-            if char in OPERATORS:
-                return self._at(state)
+            if char in OPERATORS and (state.last == OPERATOR or char in SIGNS):
+                return self._at(state, OPERATOR)
+            if char == "*" and (place.top.kind in CALLS or place.top.clause == "select"):
+                return self._at(state, want="more")
+            if char == ")" and state.last == OPENED:
+                return self._close(state)
+        if (
+            want == "more"
+            and char in OPERATORS
+            and place.top.kind != "names"
+            and place.top.clause not in ("with", "set")
+        ):
+            return self._at(state, OPERATOR, want="any")
         if want == "name" and char == "'" and place.top.clause == "select":
             return State("string", "", "", "", place)
-        if want in ("any", "after_table"):
+        if want in ENDINGS:
             if char == ")":
                 return self._close(state)
-            if char == ",":
+            if char == "," and place.top.kind != "case" and place.top.clause not in ("where", "having"):
                 return self._comma(state)
             if char == ";" and self.is_complete(state):
                 return State("end", "", "", "", place)
-            if char in "[]" and self.dialect != "sqlite":
-                return self._at(state)
+        if want in ("any", "more") and char in "[]" and self.dialect != "sqlite":
+            return self._at(state)
         return None
 
     def _open(self, state: State) -> State | None:
         place = state.place
-        named = place.want in ("start", "type", "after_table", "after_twin")
-        if named or (place.want == "name" and place.top.clause != "with"):
+        if place.want not in ("any", "not", "table") and state.last not in ("cte", "type"):
             return None
-        frame, want = Frame(), "any"
+        if len(place.frames) >= DEEPEST:
+            return None
+        frame, want = Frame(state.last if state.last in CALLS else "paren"), "any"
         if place.want == "table":
             frame, want = Frame("paren", "from", resume="derived"), "table"
         elif state.last == "cast":
             frame = Frame("cast")
         elif state.last == "cte":
             frame, want = Frame("names"), "name"
-        return self._at(state, want=want, frames=(*place.frames, frame))
+        return self._at(state, OPENED, want=want, frames=(*place.frames, frame))
 
     def _close(self, state: State) -> State | None:
         place = state.place
-        if len(place.frames) == 1 or place.unmet:
+        if len(place.frames) == 1 or place.unmet or place.top.kind == "case":
             return None
         frames = place.frames[:-1]
         if place.top.resume != "derived":
-            return self._at(state, want="any", frames=frames)
+            return self._at(state, want="more", frames=frames)
         frames = (*frames[:-1], frames[-1]._replace(loose=True))
         return self._at(state, ANYTHING, want="after_table", frames=frames)
 
     def _comma(self, state: State) -> State:
         top = state.place.top
-        if top.clause == "from" and top.kind in ("select", "paren"):
+        if top.clause in ("from", "on") and top.kind in ("select", "paren"):
             return self._at(state, want="table")
         return self._at(state, want="name" if top.clause == "with" or top.kind == "names" else "any")
 
@@ -242,7 +286,7 @@ class Scanner:
         if place.qualifier:
             return self._column(state, word) if word in lexicon.columns else None
         if want == "type":
-            return self._at(state, want="any") if word in lexicon.words else None
+            return self._at(state, "type", want="more") if word in lexicon.words else None
         if want == "start":
             return self._keyword(state, word) if word in lexicon.words else None
         if want == "table":
@@ -251,14 +295,15 @@ class Scanner:
             if word in lexicon.identifiers:
                 return self._table(state, word)
             return self._keyword(state, word) if word in lexicon.words else None
+        operand = want in ("any", "not")
         alias = place.forward and (word in self.abbreviations or FORWARD_ALIAS.fullmatch(word) is not None)
-        if following == "." and want == "any":
+        if following == "." and operand:
             qualifier = lexicon.qualifiers.get(word) or (ANYTHING if alias else None)
             return None if qualifier is None else self._at(state, f".{qualifier}")
-        if word in lexicon.columns and word not in STRUCTURE and following != "(":
+        if operand and word in lexicon.columns and word not in STRUCTURE and following != "(":
             return self._column(state, word)
-        if following == "(" and word in self.functions and want == "any":
-            return self._at(state, "cast" if word in ("cast", "try_cast") else "")
+        if following == "(" and word in self.functions and operand:
+            return self._at(state, "cast" if word in ("cast", "try_cast") else CALLS[word in COLLECTS])
         if word in lexicon.words and word in self.keywords and (following != "(" or word in OPENS_BRACKET):
             return self._keyword(state, word)
         if want in ("after_table", "after_twin") and alias and word not in RESERVED:
@@ -275,13 +320,21 @@ class Scanner:
             want, last = ("name", "with") if word == "with" else ("any", "")
         elif word in ("join", "lateral") or (word == "from" and top.kind == "select"):
             top, want = top._replace(clause="from"), "table"
-        elif word in ("union", "intersect", "except"):
+        elif word in SETS:
             top = top._replace(clause="set", loose=True)
         elif word == "as":
             want = "type" if top.kind == "cast" else "any" if top.clause in ("with", "window") else "name"
             last = state.last if place.want in ("after_table", "after_twin") else ""
+        elif word == "case":
+            return self._at(state, want="any", frames=(*place.frames, Frame("case")))
+        elif word == "end" and top.kind == "case":
+            return self._at(state, want="more", frames=place.frames[:-1])
         elif word in CLAUSES and top.kind == "select":
             top = top._replace(clause=word)
+        if word in WANTS:
+            want = WANTS[word]
+        elif word in VALUES:
+            want = "more"
         return self._at(state, last, want=want, frames=(*place.frames[:-1], top))
 
     def _table(self, state: State, word: str) -> State:
@@ -302,19 +355,19 @@ class Scanner:
             if frames[nearest].clause == "select":
                 frame = frames[nearest]._replace(needs=frames[nearest].needs | {owners})
                 frames = (*frames[:nearest], frame, *frames[nearest + 1 :])
-        return self._at(state, want="any", qualifier="", frames=frames)
+        return self._at(state, want="more", qualifier="", frames=frames)
 
     def _declare(self, state: State, word: str) -> State:
         """A name of the query's own: output column, table alias or common table expression."""
-        top, kind, last = state.place.top, "column", ""
+        top, kind, last, want = state.place.top, "column", "", "more"
         if top.clause == "with" and top.kind == "select":
             kind, last = "cte", "cte"
         elif top.clause == "from":
-            kind = f".{state.last or ANYTHING}"
+            kind, want = f".{state.last or ANYTHING}", "after_alias"
         names = state.place.names
         if (word, kind) not in names:
             names = (*names, (word, kind))
-        return self._at(state, last, want="any", names=names)
+        return self._at(state, last, want=want, names=names)
 
     # -- what exists here ---------------------------------------------------------------------------------------
 
@@ -342,15 +395,27 @@ class Scanner:
         scope: tuple[str, ...] | None,
         names: tuple[tuple[str, str], ...],
         unmet: bool,
+        inside: str,
     ) -> Lexicon:
         ends = ENDS_FROM if unmet else NONE
-        if want != "any":
-            fixed = {"start": self.first_words, "type": TYPES, "table": BEFORE_TABLE}
-            fixed |= {"after_table": AFTER_TABLE, "after_twin": AFTER_TWIN}
+        if want not in ("any", "not"):
+            fixed = {
+                "start": self.first_words,
+                "type": TYPES,
+                "table": BEFORE_TABLE if inside.startswith("paren") else BEFORE_TABLE & {"lateral"},
+                "by": BY,
+                "join": OUTER_JOIN,
+                "outer": OUTER_JOIN - {"outer"},
+                "natural": JOINS - {"natural"},
+                "after_table": AFTER_TABLE,
+                "after_twin": AFTER_TWIN,
+                "after_alias": AFTER_ALIAS,
+                "more": self._continuing(inside),
+            }
             words, tables = fixed.get(want, NONE) - ends, NONE
             if want == "table":
                 tables = frozenset(self.tables) | {name for name, kind in names if kind == "cte"}
-            others = self.abbreviations if want.startswith("after") else tables | self.schema_names
+            others = self.abbreviations if want in ALIASABLE else tables | self.schema_names
             return Lexicon(words, identifiers=tables, begin=(Words.of(words), Words.of(others)))
         if qualifier and qualifier != ANYTHING:
             columns = self.tables[qualifier] | self.rowid
@@ -364,7 +429,39 @@ class Scanner:
         for name, kind in names:
             if kind != "column":
                 qualifiers[name] = kind[1:] if kind.startswith(".") else ANYTHING
-        words = self.keywords - ends | self.functions
+        words = self._opening(want, inside) | self.functions
         known = real | frozenset(visible) | (self.abbreviations if scope is None else NONE)
         begin = (Words.of(words), Words.of(known), Words.of(frozenset(n for n, _ in names)))
         return Lexicon(words, real | own, qualifiers, real | own | frozenset(qualifiers), begin)
+
+    def _continuing(self, inside: str) -> frozenset[str]:
+        """Keywords that may follow a complete operand, by the bracket or clause it stands in."""
+        kind, clause = inside.split("/")
+        if kind == "names":
+            return NONE
+        if kind == "case":
+            return self.keywords & (OPERATOR_WORDS | {"when", "then", "else", "end"})
+        if kind == "cast":
+            return self.keywords & (OPERATOR_WORDS | {"as"})
+        if kind in CALLS:
+            words = OPERATOR_WORDS if self.dialect == "sqlite" else self.keywords - NOT_IN_BRACKETS - NOT_IN_CALLS
+            return self.keywords & (words | ORDERING | {"order"} if kind == CALLS[1] else words)
+        if kind == "paren":
+            return self.keywords & (OPERATOR_WORDS | JOINS | {"on", "using"}) if clause == "from" else (
+                self.keywords - NOT_IN_BRACKETS)  # fmt: skip
+        words = AFTER_CLAUSE.get(clause, NONE) | (ORDERING if clause in ("order", "limit", "offset", "fetch") else NONE)
+        return self.keywords & (words if clause in ("with", "limit", "set") else words | OPERATOR_WORDS)
+
+    def _opening(self, want: str, inside: str) -> frozenset[str]:
+        """Keywords with which an operand may begin there."""
+        kind, clause = inside.split("/")
+        if kind == "paren" or (kind in CALLS and self.dialect != "sqlite"):
+            return self.keywords - NOT_IN_BRACKETS - (NOT_IN_CALLS if kind in CALLS else NONE)
+        words = BEFORE_VALUE | (AFTER_NOT if want == "not" else NONE)
+        if kind == "case":
+            words |= {"when"}
+        if clause == "set":
+            words = frozenset({"select", "all", "distinct", "with", "values"})
+        elif clause in ("with", "window"):
+            words |= {"select", "materialized", "not", "as", "partition", "order"}
+        return self.keywords & words

@@ -78,11 +78,18 @@ class Place:
         self.want, self.qualifier, self.frames, self.names = want, qualifier, frames, names
         self.scope = _scope(frames)
         self.unmet = _unmet(frames[-1], self.scope)
-        within = self.scope if want == "any" and not qualifier else None
-        self.lexicon = lexicon(want, qualifier, within, names, self.unmet)
-        self.forward = want in ("after_table", "after_twin") or (want == "any" and not qualifier and self.scope is None)
-        # Before FROM it matters whether a need exists, not which: no token holds a whole FROM clause.
-        shape = tuple(f._replace(tables=(), needs=NEED if f.needs else NO_NEED) for f in frames[-2:])
+        operand = want in ("any", "not")
+        within = self.scope if operand and not qualifier else None
+        top = frames[-1]
+        inside = f"{top.kind}/{top.clause}"
+        self.lexicon = lexicon(want, qualifier, within, names, self.unmet, inside)
+        self.forward = want in ("after_table", "after_twin") or (operand and not qualifier and self.scope is None)
+        # Before FROM it matters whether a need exists, not which: no token holds a whole FROM clause. Inside FROM it
+        # matters which, because a token may end the table's name and begin the next clause.
+        shape = tuple(
+            f._replace(tables=(), needs=(NEED if f.needs else NO_NEED) if f.clause == "select" else f.needs)
+            for f in frames[-2:]
+        )
         self.view = (want, qualifier, shape, self.unmet, min(len(frames), 8), self.scope, names)
 
     @property

@@ -11,6 +11,7 @@ def _set(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+NONE: frozenset[str] = frozenset()
 KEYWORDS = _set(
     "select distinct all from join left right full inner outer cross natural on using where and or not in is null like "
     "glob between exists case when then else end group by having order asc desc nulls first last limit offset union "
@@ -37,11 +38,45 @@ TYPES = _set(
     "datetime timestamp time boolean bool blob number unsigned signed varchar2 string"
 )
 CLAUSES = _set("select from on where group having order limit window qualify")
-ENDS_FROM = _set("where group having order limit union intersect except window qualify fetch offset")
-AFTER_TABLE = ENDS_FROM | _set("join left right full inner outer cross natural on using as")
+SETS = _set("union intersect except")
+ENDS_FROM = _set("where group having order limit window qualify fetch offset") | SETS
+JOINS = _set("join left right full inner outer cross natural")
+AFTER_ALIAS = ENDS_FROM | JOINS | _set("on using")
+AFTER_TABLE = AFTER_ALIAS | {"as"}
 AFTER_TWIN = _set("as")
 BEFORE_TABLE = _set("select with values lateral")
+BEFORE_VALUE = _set(
+    "not case exists null true false distinct all any some current_date current_time current_timestamp interval date "
+    "time timestamp array row rownum sysdate nocase binary rtrim"
+)
+"""Words with which an operand begins."""
+AFTER_NOT = _set("in like between glob null ilike similar regexp rlike materialized distinct")
+VALUES = _set(
+    "null true false end current_date current_time current_timestamp asc desc nulls first last row preceding following "
+    "unbounded nocase binary rtrim rownum sysdate only"
+)
+"""Words behind which an operand is complete."""
+OPERATOR_WORDS = _set(
+    "and or not in is like glob between collate escape over filter ilike similar regexp rlike div mod at within"
+)
+_ORDER = ("from", "where", "group", "having", "window", "qualify", "order", "limit", "offset", "fetch")
+AFTER_CLAUSE: dict[str, frozenset[str]] = {
+    clause: frozenset(_ORDER[_ORDER.index(clause) + 1 :]) | SETS for clause in _ORDER if clause != "from"
+} | {
+    "select": _set("as from") | SETS,
+    "from": ENDS_FROM | JOINS | {"on", "using"},
+    "on": ENDS_FROM | JOINS,
+    "with": _set("as select"),
+    "window": KEYWORDS,
+    "set": NONE,
+}
+"""Clauses that may follow a complete operand of a clause, in SQL's order."""
+NOT_IN_CALLS = _set("select with values recursive materialized order partition rows range where having limit as")
+COLLECTS = _set("group_concat string_agg array_agg listagg json_group_array json_agg")
+"""Aggregates that take an ORDER BY among their arguments."""
+ORDERING = _set("asc desc nulls first last only rows row ties next")
 STRUCTURE = CLAUSES | ENDS_FROM | _set("as join with")
+NOT_IN_BRACKETS = STRUCTURE - {"as", "order", "from", "where", "select", "with"} | _set("when then else end") | JOINS
 RESERVED = KEYWORDS - _set("first last row rows range filter binary rtrim current")
 
 

@@ -41,16 +41,15 @@ class BaseRecipe:
     layers: int = 5
     heads: int = 4
     feed_forward: int = 480
-    vocabulary: int = 2048
+    vocabulary: int = 3072
     rope_theta: float = 1e5
     seed: int = 11
-    steps: int = 3050
+    steps: int = 3600
     documents_per_step: int = 4
     questions_per_document: int = 12
     learning_rate: float = 1.5e-3
     warmup_steps: int = 40
     decay_share: float = 0.3
-    small_share: float = 0.12
     weight_decay: float = 0.05
     induction: bool = True
 
@@ -60,6 +59,25 @@ class BaseRecipe:
             return self.learning_rate * (step + 1) / self.warmup_steps
         left = (self.steps - step) / max(self.decay_share * self.steps, 1)
         return self.learning_rate * max(min(1.0, left), 0.05)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the curriculum: up to which share of the steps; tables, columns, other tasks, skipped positions."""
+
+    until: float
+    tables: tuple[int, int]
+    columns: int
+    shares: tuple[float, float]
+    skip: int
+
+
+CURRICULUM = (
+    Part(0.12, (1, 3), 6, (0.0, 0.0), 0),
+    Part(0.40, (2, 5), 8, (0.06, 0.03), 300),
+    Part(1.00, (3, 7), 9, (0.08, 0.04), 500),
+)
+"""Small schemas until copying works, then schemas as long as real ones."""
 
 
 def build_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase) -> MistralForCausalLM:
@@ -159,19 +177,20 @@ def _groups(model: nn.Module, recipe: BaseRecipe) -> list[dict[str, Any]]:
 
 
 def stream(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase, step: int, place: int) -> Document:
-    """Document ``place`` of ``step``: small schemas first."""
-    small = step < recipe.small_share * recipe.steps
+    """Document ``place`` of ``step``: small schemas first, then longer ones."""
     rng = random.Random(f"{recipe.seed}/{step}/{place}")
-    tables, columns, shares = ((1, 3), 6, (0.0, 0.0)) if small else ((3, 6), 9, (0.08, 0.04))
-    return random_document(
-        tokenizer, rng, questions=recipe.questions_per_document, tables=tables, max_columns=columns, shares=shares
-    )
+    part = next(p for p in CURRICULUM if step < p.until * recipe.steps)
+    return random_document(tokenizer, rng, questions=recipe.questions_per_document, tables=part.tables,
+                           max_columns=part.columns, shares=part.shares, max_skip=part.skip)  # fmt: skip
 
 
 def held_out(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase, count: int) -> list[Document]:
     """Documents that no training step draws."""
     return [
-        random_document(tokenizer, random.Random(f"{recipe.seed}/held out/{i}"), shares=(0, 0)) for i in range(count)
+        random_document(
+            tokenizer, random.Random(f"{recipe.seed}/held out/{i}"), tables=(3, 7), max_columns=9, shares=(0, 0)
+        )
+        for i in range(count)
     ]
 
 
@@ -184,7 +203,7 @@ def train_rank(rank: int, world: int, out: Path, recipe: BaseRecipe, checkpoint_
     model = build_model(recipe, tokenizer)
     optimizer = torch.optim.AdamW(_groups(model, recipe), lr=recipe.learning_rate, betas=(0.9, 0.98))
     start = _resume(out, model, optimizer, recipe)
-    checks = held_out(recipe, tokenizer, 16) if rank == 0 else []
+    checks = held_out(recipe, tokenizer, 12) if rank == 0 else []
     bar = tqdm(
         range(start, recipe.steps),
         initial=start,

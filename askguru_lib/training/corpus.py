@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from askguru_lib.data.grammar import Grammar, Pair, identifier, render
+from askguru_lib.data.grammar import Grammar, Pair, identifier
 from askguru_lib.data.mutations import mutate
 from askguru_lib.data.prompts import build_prompt
+from askguru_lib.data.trees import render
 from askguru_lib.databases.m_schema import MSchema
 from askguru_lib.training.random_schemas import random_database
 
@@ -134,20 +135,34 @@ def _selection(
 
 
 def pack(
-    tokenizer: PreTrainedTokenizerBase, text: str, items: Sequence[Task], context_weight: float = CONTEXT_WEIGHT
+    tokenizer: PreTrainedTokenizerBase,
+    text: str,
+    items: Sequence[Task],
+    context_weight: float = CONTEXT_WEIGHT,
+    skips: tuple[tuple[float, int], ...] = (),
 ) -> Document:
-    """Tokenise a schema and its tasks into one document."""
+    """Tokenise a schema and its tasks into one document.
+
+    Args:
+        skips: ``(place in the schema as a share of it, positions left out there)``: with them a short document trains
+            the distances of a long one (positional skips, Zhu et al. 2023, PoSE).
+    """
 
     def encode(s: str) -> list[int]:
         return list(tokenizer(s, add_special_tokens=False)["input_ids"])
 
     prefix = encode("<s>[INST]" + text)
-    ids, positions, segments = list(prefix), list(range(len(prefix))), [0] * len(prefix)
+    jumps = np.zeros(len(prefix) + 1, dtype=np.int64)
+    for share, width in skips:
+        jumps[1 + int(share * (len(prefix) - 1)) :] += width
+    start = len(prefix) + int(jumps[-1])
+    positions = (np.arange(len(prefix)) + jumps[:-1]).tolist()
+    ids, segments = list(prefix), [0] * len(prefix)
     weights = [context_weight] * len(prefix)
     for number, task in enumerate(items, 1):
         question, answer = encode(task.rest + "[/INST]"), encode(task.answer + "</s>")
         ids += question + answer
-        positions += range(len(prefix), len(prefix) + len(question) + len(answer))
+        positions += range(start, start + len(question) + len(answer))
         segments += [number] * (len(question) + len(answer))
         weights += [0.0] + [context_weight] * (len(question) - 1) + [1.0] * len(answer)
     weights[0] = 0.0
@@ -171,15 +186,21 @@ def random_document(
     tables: tuple[int, int] = (2, 6),
     max_columns: int = 6,
     shares: tuple[float, float] = (0.1, 0.04),
-    max_tokens: int = 2200,
+    max_tokens: int = 2400,
+    max_skip: int = 0,
 ) -> Document:
-    """A document over a database drawn at random; drawn again if it is longer than ``max_tokens``."""
+    """A document over a database drawn at random; drawn again if it is longer than ``max_tokens``.
+
+    Args:
+        max_skip: half of the documents leave out up to this many positions at two places (see :func:`pack`).
+    """
     while True:
         database = random_database(rng, tables, max_columns)
         text = database.schema.to_mschema(example_num=rng.choice([1, 2, 2, 2, 3]))
         grammar = Grammar(database.schema, rng, database.meanings)
         items = tasks(database.schema, grammar, text, questions, rng, shares)
-        document = pack(tokenizer, text, items)
+        skips = [(rng.random(), rng.randint(0, max_skip // 2)) for _ in range(2 if rng.random() < 0.5 else 0)]
+        document = pack(tokenizer, text, items, skips=tuple(skips))
         if items and len(document.ids) <= max_tokens:
             return document
 
@@ -188,7 +209,7 @@ def sample_texts(seed: int, count: int) -> Iterator[str]:
     """Texts to learn a tokenizer from."""
     for i in range(count):
         rng = random.Random(f"{seed}/tokenizer/{i}")
-        database = random_database(rng)
+        database = random_database(rng, (2, 6), 9)
         text = database.schema.to_mschema(example_num=2)
         grammar = Grammar(database.schema, rng, database.meanings)
         yield text + "".join(t.rest + t.answer for t in tasks(database.schema, grammar, text, 8, rng, (0.1, 0.0)))

@@ -27,13 +27,16 @@ class Encoded:
     """Token ids ready for the trainer.
 
     Attributes:
-        dataset: columns ``input_ids``, ``labels`` and ``length``.
+        dataset: columns ``input_ids``, ``labels`` and ``length``; in rows of several samples, also ``position_ids`` and
+            ``segments`` (:mod:`askguru_lib.training.sharing`).
+        samples: how many the rows hold.
         set_aside: samples longer than the limit, left out rather than cut.
         tokens: tokens in ``dataset``.
         answer_tokens: those of them that are learnt.
     """
 
     dataset: Dataset
+    samples: int
     set_aside: int
     tokens: int
     answer_tokens: int
@@ -123,12 +126,18 @@ def _render(tokenizer: PreTrainedTokenizerBase, conversation: Conversation, **op
 
 
 def encode_all(
-    tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Conversation], max_length: int, where: str
+    tokenizer: PreTrainedTokenizerBase,
+    conversations: Sequence[Conversation],
+    max_length: int,
+    where: str,
+    samples_per_row: int = 1,
+    seed: int = 0,
 ) -> Encoded:
     """Encode samples; those longer than ``max_length`` tokens are set aside and counted, never cut.
 
     Args:
         where: the file they came from, for messages.
+        samples_per_row: samples that may share the reading of a common beginning, by ``seed``.
 
     Raises:
         TrainingError: nothing is left to train on, or see :func:`encode`.
@@ -150,9 +159,15 @@ def encode_all(
             where=where,
             hint=f"raise training.max_length to {longest}" if conversations else "assemble the training set first",
         )
+    samples = len(rows)
+    if samples_per_row > 1:
+        from askguru_lib.training.sharing import share_prefixes
+
+        rows = share_prefixes(rows, samples_per_row, max_length, seed)
     return Encoded(
         dataset=Dataset.from_list(rows),
-        set_aside=len(conversations) - len(rows),
+        samples=samples,
+        set_aside=len(conversations) - samples,
         tokens=sum(row["length"] for row in rows),
         answer_tokens=sum(label != IGNORED for row in rows for label in row["labels"]),
     )

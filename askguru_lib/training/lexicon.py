@@ -23,7 +23,21 @@ brewery beer bar cocktail pet owner breed shelter adoption garden plant gardener
 camper tour guide booking agency cruise island ferry
 """.split()  # noqa: SIM905
 """What a table is about."""
-LABELS = ("name", "title", "full_name", "label", "display_name", "designation", "short_name")
+LABELS = (
+    "name",
+    "title",
+    "full_name",
+    "label",
+    "display_name",
+    "designation",
+    "short_name",
+    "first_name",
+    "last_name",
+    "surname",
+    "product_name",
+    "item_name",
+    "caption_title",
+)
 """Names of the column that says what a row is called."""
 CATEGORIES: dict[str, str] = {
     "city": "Oslo|Rome|Lima|Cairo|Paris|Berlin|Madrid|Tokyo|Delhi|Boston|Dublin|Geneva|Porto|Austin|Quito|Hanoi|Perth",
@@ -103,14 +117,6 @@ arrival_date published_on expiry_date signed_on last_login inspection_date relea
 exam_date
 """.split()  # noqa: SIM905
 """Date columns."""
-FIRST = """
-Ann Bo Carl Dina Erik Fay Gus Hana Ivan June Kai Lena Max Nora Omar Pia Quinn Rosa Sam Tara Ugo Vera Will Xena
-Yara Zoe Aldo Berta Cleo Dario Elsa Felix Greta Hugo Iris Jonas Klara Liam Maya Noah
-""".split()  # noqa: SIM905
-LAST = """
-Adams Baker Chan Diaz Evans Fischer Gupta Hansen Ivanov Jensen Khan Lopez Meyer Novak Okafor Patel Quist Rossi
-Silva Tanaka Ueda Vargas Weber Xu Young Zhang Abbott Brandt Costa Duval Ekberg Flores
-""".split()  # noqa: SIM905
 SYLLABLES = """
 ba ko ri ta me lu no si ver dan pol mar tin gar ost ell ira fen wick ton berg lin mor sta vik zu qua pre
 """.split()  # noqa: SIM905

@@ -9,14 +9,43 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+
+from faker.providers.address.en_US import Provider as Addresses
+from faker.providers.job.en_US import Provider as Jobs
+from faker.providers.lorem.en_US import Provider as English
+from faker.providers.person.en_US import Provider as People
 
 from askguru_lib.data import phrasing
 from askguru_lib.databases.m_schema import MSchema
-from askguru_lib.training.lexicon import CATEGORIES, DATES, ENTITIES, FIRST, LABELS, LAST, MEASURES, SYLLABLES
+from askguru_lib.training.lexicon import CATEGORIES, DATES, ENTITIES, LABELS, MEASURES, SYLLABLES
 
-COMMENT_FORMS = ("{x}", "{x}", "{x}", "{x} of the {t}", "the {x}", "{t} {x}")
+COMMENT_FORMS: dict[str, tuple[str, ...]] = {
+    "label": ("{x}", "{x} of the {t}", "{t} name", "full name", "what the {t} is called", "name of the {t}"),
+    "category": ("{x}", "{x} of the {t}", "{t} {x}", "kind of {t}", "{n} of the {t}", "{x} or {n}", "{a} {x}", "{v}",
+                 "class of {n}", "{x}; see the {n}"),
+    "measure": ("{x}", "{x} of the {t}", "{t} {x}", "{x} in {u}", "{x} ({u})", "{a} {x}", "{x} per {n}",
+                "number of {ns}", "{n} of the {t} in {u}", "{x}, empty if not known"),
+    "date": ("{x}", "{x} of the {t}", "date of {n}", "day of the {n}", "date of the {a} {n}", "{a} date",
+             "when the {t} was {p}", "date it was {p}", "empty until {p}"),
+    "key": ("{t} number", "{t} id", "{t} key", "the {t}", "number of the {t}"),
+    "reference": ("{t} number", "{t} id", "{t} reference", "the {t}", "{a} {t}", "its {t}", "{t} of the {n}"),
+}  # fmt: skip
+"""How a column's comment is worded: {x} its name, {t} its table, {n} {ns} {a} {p} words of no meaning here, {u} a unit,
+{v} its values."""
+TABLE_COMMENTS = (
+    "{s}", "{s}", "{s}", "{t}", "{t} records", "list of {s}", "{a} {s}", "{s} of the {n}", "{s} and their {ns}",
+    "{s} used by {o}", "{s} that were {p}", "{s} in the {n}", "{ns} of {s}", "{ns} in the {n}", "{ns} with a {n}",
+    "{p} {s}", "one row per {t}", "{s} {p} for {o}", "all {s} since {y}", "{a} {ns}",
+)  # fmt: skip
+UNITS = ("euro", "dollars", "kg", "tons", "km", "metres", "minutes", "hours", "days", "percent", "litres", "units")
+SQL_TYPES = {
+    "label": ("TEXT", "VARCHAR", "VARCHAR"),
+    "category": ("TEXT", "VARCHAR", "VARCHAR", "CHAR"),
+    "fraction": ("REAL", "DECIMAL", "NUMERIC", "NUMERIC", "FLOAT"),
+    "date": ("DATE", "DATE", "DATE", "TEXT", "TIMESTAMP", "DATETIME"),
+}
 
 
 @dataclass(frozen=True)
@@ -25,6 +54,25 @@ class RandomDatabase:
 
     schema: MSchema
     meanings: dict[str, dict[str, str]]
+
+
+def _short_words(part: str) -> list[str]:
+    return [w for w in English.parts_of_speech[part] if 3 <= len(w) <= 10 and w.isalpha()]
+
+
+NOUNS, ADJECTIVES = _short_words("noun"), _short_words("adjective")
+VERBS = [v for v in _short_words("verb") if not re.search("[aeiou][bdgmnpt]$|y$", v)]
+"""Verbs whose past is the stem and -ed."""
+FIRST, LAST = list(People.first_names), list(People.last_names)
+COUNTRIES, STATES, JOBS = list(Addresses.countries), list(Addresses.states), list(Jobs.jobs)
+WIDE: dict[str, Callable[[random.Random], str]] = {
+    "country": lambda rng: rng.choice(COUNTRIES),
+    "state": lambda rng: rng.choice(STATES),
+    "city": lambda rng: f"{rng.choice(LAST)}{rng.choice(Addresses.city_suffixes)}",
+    "position": lambda rng: rng.choice(JOBS).split(",")[0].lower(),
+    "role": lambda rng: rng.choice(JOBS).split(",")[0].lower(),
+}
+"""Categories with hundreds of values."""
 
 
 def made_up(rng: random.Random) -> str:
@@ -68,44 +116,69 @@ def random_database(rng: random.Random, tables: tuple[int, int] = (2, 6), max_co
     """
     style, comment_chance, _ = STYLES[rng.choices(list(STYLES), [w for _, _, w in STYLES.values()])[0]]
     commented = rng.random() < comment_chance
-    plural_tables, prefix = rng.random() < 0.5, rng.choice(["", "", "", "", "tbl_", "t_", "dim_"])
-    entities = rng.sample(ENTITIES, rng.randint(*tables))
-    if rng.random() < 0.25:
-        entities[0] = made_up(rng)
+    # Where names are words, some columns go without a comment; where they are codes, none can.
+    wanted = 0.97 if comment_chance > 0.9 else rng.choice([0.5, 0.8, 0.95])
+    plural_tables, prefix = rng.random() < 0.5, rng.choice(["", "", "", "", "", "", "", "", "tbl_", "dim_"])
+    entities = _entities(rng, rng.randint(*tables))
     schema = MSchema(rng.choice([rng.choice(ENTITIES), made_up(rng)]))
     meanings: dict[str, dict[str, str]] = {}
     names: dict[str, str] = {}
     keys: dict[str, str] = {}
-    key_form = rng.choice(["{e}_id", "{e}_id", "id", "{e}_no", "{e}_number", "{e}_code"])
+    key_form = rng.choice(["{e}_id", "{e}_id", "id", "id", "{e}_no", "{e}_number", "{e}_code"])
+
+    def comment(kind: str, table: str, x: str = "", values: Sequence[str] = ()) -> str:
+        if not commented or rng.random() > wanted:
+            return ""
+        form = "{x}" if x and rng.random() < 0.25 else rng.choice(COMMENT_FORMS[kind])
+        return _worded(rng, form, x=x, t=table, v=" ".join([*values[:-1], "or", *values[-1:]]).lower())
+
     for place, entity in enumerate(entities):
         said = phrasing.humanize(entity)
         table = _unused(rng, style, prefix + (phrasing.plural(entity) if plural_tables else entity), schema.tables)
         names[entity] = table
-        schema.add_table(table, comment=_table_comment(rng, said) if commented else "")
+        about = (
+            _worded(rng, rng.choice(TABLE_COMMENTS), t=said, o=phrasing.plural(rng.choice(ENTITIES)))
+            if commented and (comment_chance > 0.9 or rng.random() < 0.9)
+            else ""
+        )
+        schema.add_table(table, comment=about)
         taken: dict[str, dict] = schema.tables[table]["fields"]
         key = _unused(rng, style, key_form.format(e=entity), taken)
         keys[entity] = key
         text_key = rng.random() < 0.15
-        comment = f"{said} {rng.choice(['number', 'id', 'key'])}" if commented else ""
-        schema.add_field(table, key, "TEXT" if text_key else rng.choice(["INTEGER", "INTEGER", "BIGINT"]), True, False,
-                         comment=comment, examples=_keys(rng, text_key))  # fmt: skip
-        parents = _parents(rng, entities[:place])
-        for parent in parents:
-            column = _unused(rng, style, key_form.format(e=parent) if key_form != "id" else f"{parent}_id", taken)
+        schema.add_field(table, key, "VARCHAR" if text_key else rng.choice(["INTEGER", "INTEGER", "BIGINT"]), True,
+                         False, comment=comment("key", said), examples=_keys(rng, text_key))  # fmt: skip
+        for parent in _parents(rng, entities[:place]):
+            form = key_form if key_form != "id" else "{e}_id"
+            column = _unused(rng, style, form.format(e=parent), taken)
             info = schema.tables[names[parent]]["fields"][keys[parent]]
             schema.add_field(table, column, info["type"], nullable=rng.random() < 0.3,
-                             comment=f"{phrasing.humanize(parent)} {rng.choice(['number', 'id', 'key', 'reference'])}"
-                             if commented else "", examples=rng.sample(info["examples"], 3))  # fmt: skip
+                             comment=comment("reference", phrasing.humanize(parent)),
+                             examples=rng.sample(info["examples"], 3))  # fmt: skip
             schema.add_foreign_key(table, column, None, names[parent], keys[parent])
         room = max_columns - len(taken)
-        for plain, kind in _attributes(rng, max(2, rng.randint(min(2, room), max(room, 2)))):
+        for plain, kind in _attributes(rng, entity, max(2, rng.randint(min(2, room), max(room, 2)))):
             column = _unused(rng, style, plain, taken)
-            comment = rng.choice(COMMENT_FORMS).format(x=phrasing.humanize(plain), t=said) if commented else ""
             field_type, examples = _values(rng, plain, kind)
             if kind == "category" and rng.random() < 0.25:
                 examples, meanings[f"{table}.{column}"] = _codes(rng, plain)
-            schema.add_field(table, column, field_type, nullable=rng.random() < 0.2, comment=comment, examples=examples)
+            note = comment("category" if kind == "flag" else kind, said, phrasing.humanize(plain), examples[:4])
+            schema.add_field(table, column, field_type, nullable=rng.random() < 0.2, comment=note, examples=examples)
     return RandomDatabase(schema, meanings)
+
+
+def _entities(rng: random.Random, count: int) -> list[str]:
+    known = [e if rng.random() < 0.7 else rng.choice(NOUNS) for e in rng.sample(ENTITIES, count)]
+    if rng.random() < 0.25:
+        known[0] = made_up(rng)
+    return list(dict.fromkeys(known))
+
+
+def _worded(rng: random.Random, form: str, t: str, x: str = "", o: str = "", v: str = "") -> str:
+    noun, past = rng.choice(NOUNS), rng.choice(VERBS)
+    past += "d" if past.endswith("e") else "ed"
+    return form.format(x=x, t=t, s=phrasing.plural(t), o=o, v=v, n=noun, ns=phrasing.plural(rng.choice(NOUNS)), p=past,
+                       a=rng.choice(ADJECTIVES), u=rng.choice(UNITS), y=rng.randint(1950, 2023))  # fmt: skip
 
 
 def _unused(rng: random.Random, style: Callable[[random.Random, str], str], plain: str, taken: dict) -> str:
@@ -116,33 +189,48 @@ def _unused(rng: random.Random, style: Callable[[random.Random, str], str], plai
     return name
 
 
-def _table_comment(rng: random.Random, said: str) -> str:
-    return rng.choice(
-        [said, phrasing.plural(said), phrasing.plural(said), f"{said} records", f"list of {phrasing.plural(said)}"]
-    )
-
-
 def _parents(rng: random.Random, before: list[str]) -> list[str]:
     if not before or rng.random() < 0.08:
         return []
     return rng.sample(before, min(len(before), rng.choices([1, 2], [0.75, 0.25])[0]))
 
 
-def _attributes(rng: random.Random, count: int) -> list[tuple[str, str]]:
+def _attributes(rng: random.Random, entity: str, count: int) -> list[tuple[str, str]]:
     chosen: list[tuple[str, str]] = []
     if rng.random() < 0.8:
-        chosen.append((rng.choice(LABELS) if rng.random() < 0.6 else "name", "label"))
+        label = rng.choice([*LABELS, f"{entity}_name", f"{entity}_title"]) if rng.random() < 0.6 else "name"
+        chosen.append((label, "label"))
     pools: dict[str, list[str]] = {"category": list(CATEGORIES), "measure": list(MEASURES), "date": list(DATES)}
     while len(chosen) < count:
-        kind = rng.choices(["category", "measure", "date"], [0.42, 0.4, 0.18])[0]
-        name = rng.choice(pools[kind])
-        if rng.random() < 0.06:
-            name = f"{made_up(rng)}_{name}"
+        kind = rng.choices(["category", "measure", "date", "flag"], [0.4, 0.39, 0.17, 0.04])[0]
+        if kind == "flag":
+            name = f"{rng.choice(['is', 'is', 'has', 'was'])}_{rng.choice(ADJECTIVES)}"
+        else:
+            name = rng.choice(pools[kind])
+            roll = rng.random()
+            if roll < 0.2:
+                first = made_up(rng) if roll < 0.05 else rng.choice(NOUNS if roll < 0.13 else ADJECTIVES)
+                name = f"{first}_{name}"
+            elif roll < 0.3:
+                name = _new_attribute(rng, kind)
         if name not in {n for n, _ in chosen}:
             chosen.append((name, kind))
     rest = chosen[1:]
     rng.shuffle(rest)
     return chosen[:1] + rest
+
+
+def _new_attribute(rng: random.Random, kind: str) -> str:
+    noun, adjective = rng.choice(NOUNS), rng.choice(ADJECTIVES)
+    past = rng.choice(VERBS)
+    past += "d" if past.endswith("e") else "ed"
+    forms = {
+        "category": (noun, f"{adjective}_{noun}", f"{noun}_kind", f"{noun}_class"),
+        "measure": (f"{noun}_count", f"number_of_{phrasing.plural(noun)}", f"{noun}_hours", phrasing.plural(noun),
+                    f"{past}_year", f"{noun}_pct"),
+        "date": (f"{past}_on", f"{past}_at", f"{noun}_date", f"date_{past}"),
+    }  # fmt: skip
+    return rng.choice(forms[kind])
 
 
 def _keys(rng: random.Random, text: bool) -> list[str]:
@@ -153,44 +241,70 @@ def _keys(rng: random.Random, text: bool) -> list[str]:
 
 def _values(rng: random.Random, plain: str, kind: str) -> tuple[str, list[str]]:
     if kind == "label":
-        return rng.choice(["TEXT", "VARCHAR"]), [_label(rng) for _ in range(6)]
+        return rng.choice(SQL_TYPES["label"]), [_label(rng) for _ in range(6)]
+    if kind == "flag":
+        return rng.choice(["INTEGER", "SMALLINT", "BOOLEAN"]), ["0", "1"]
     if kind == "date":
-        year = rng.randint(1995, 2023)
+        year, sql_type = rng.randint(1995, 2023), rng.choice(SQL_TYPES["date"])
         days = [
             f"{rng.randint(year, min(year + 4, 2024))}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}"
             for _ in range(6)
         ]
-        return rng.choice(["DATE", "DATE", "TEXT"]), days
+        if sql_type in ("TIMESTAMP", "DATETIME"):
+            days = [f"{day} {rng.randint(0, 23):02}:{rng.choice(['00', '15', '30', '45'])}:00" for day in days]
+        return sql_type, days
     if kind == "measure":
-        low, high = MEASURES[_words_tail(plain, MEASURES)]
-        if rng.random() < 0.3 and high < 10000:
-            return rng.choice(["REAL", "DECIMAL", "NUMERIC"]), [f"{rng.uniform(low, high):.2f}" for _ in range(6)]
-        return "INTEGER", [str(rng.randint(low, high)) for _ in range(6)]
-    values = [v for v in CATEGORIES[_words_tail(plain, CATEGORIES)].split("|") if v]
-    if not values:
+        low, high = MEASURES.get(_known_tail(plain, MEASURES), (1, 900))
+        if plain.endswith("_year"):
+            low, high = 1950, 2024
+        if rng.random() < 0.3 and 10 <= high < 10000:
+            return rng.choice(SQL_TYPES["fraction"]), [f"{rng.uniform(low, high):.2f}" for _ in range(6)]
+        return rng.choice(["INTEGER", "INTEGER", "INTEGER", "SMALLINT"]), [
+            str(rng.randint(low, high)) for _ in range(6)
+        ]
+    tail = _known_tail(plain, CATEGORIES)
+    values = [v for v in CATEGORIES.get(tail, "").split("|") if v]
+    if tail in WIDE and rng.random() < 0.6:
+        values = [WIDE[tail](rng) for _ in range(12)]
+    elif tail not in CATEGORIES or (values and rng.random() < 0.2):
+        pool = rng.choice([NOUNS, ADJECTIVES])
+        values = [rng.choice([made_up(rng), rng.choice(pool), rng.choice(pool)]) for _ in range(7)]
+        if rng.random() < 0.5:
+            values = [v.capitalize() for v in values]
+    elif not values:
         letters = "".join(rng.choice("ABCDEFGHKMNPRSTXZ") for _ in range(rng.choice([0, 1, 2])))
         values = [f"{letters}{rng.randint(100, 9999)}" for _ in range(6)]
-    elif rng.random() < 0.15:
-        values = [made_up(rng).capitalize() for _ in range(6)]
-    return rng.choice(["TEXT", "TEXT", "VARCHAR"]), rng.sample(values, min(6, len(values)))
+    values = list(dict.fromkeys(values))
+    return rng.choice(SQL_TYPES["category"]), rng.sample(values, min(6, len(values)))
 
 
-def _words_tail(name: str, known: dict) -> str:
-    return name if name in known else name.split("_", 1)[1]
+def _known_tail(name: str, known: Mapping[str, object]) -> str:
+    return name if name in known else name.split("_", 1)[-1]
+
+
+def _person(rng: random.Random) -> str:
+    return f"{rng.choice(FIRST)} {rng.choice(LAST)}"
 
 
 def _label(rng: random.Random) -> str:
     roll = rng.random()
-    if roll < 0.4:
-        return f"{rng.choice(FIRST)} {rng.choice(LAST)}"
-    if roll < 0.7:
+    if roll < 0.35:
+        return _person(rng)
+    if roll < 0.45:
+        return rng.choice([rng.choice(FIRST), rng.choice(LAST)])
+    if roll < 0.6:
         return made_up(rng).capitalize()
-    second = rng.choice(["Street", "Group", "House", "One", "Center", "Park", "Works", "Bay"])
-    return f"{made_up(rng).capitalize()} {second}"
+    if roll < 0.75:
+        return f"The {rng.choice(ADJECTIVES).capitalize()} {rng.choice(NOUNS).capitalize()}"
+    second = rng.choice(
+        ["Street", "Group", "House", "One", "Center", "Park", "Works", "Bay", "Road", "Pump", "Ltd", "12"]
+    )
+    first = made_up(rng) if roll < 0.88 else rng.choice([*NOUNS, *ADJECTIVES])
+    return f"{first.capitalize()} {second}"
 
 
 def _codes(rng: random.Random, plain: str) -> tuple[list[str], dict[str, str]]:
-    spelled = [v for v in CATEGORIES[_words_tail(plain, CATEGORIES)].split("|") if len(v) > 2] or [
+    spelled = [v for v in CATEGORIES.get(_known_tail(plain, CATEGORIES), "").split("|") if len(v) > 2] or [
         "open",
         "closed",
         "blocked",

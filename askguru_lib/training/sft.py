@@ -89,13 +89,19 @@ def train(
     from transformers.trainer_callback import PrinterCallback
 
     from askguru_lib.training.progress import TrainingLog
+    from askguru_lib.training.sharing import SharedRowCollator
     from askguru_lib.training.trainer import DeepCustomTrainer
 
     model, tokenizer = load_base(config.model)
     limit = config.training.max_length
-    train_set = encode_all(tokenizer, read_conversations(train_path), limit, str(train_path))
+    several = config.training.samples_per_row
+    if several > 1 and "flash" in str(model.config._attn_implementation):
+        raise TrainingError("flash attention takes no block mask", where=f"training.samples_per_row: {several}",
+                            hint="set it to 1, or model.attn_implementation to sdpa")  # fmt: skip
+    rows = {"samples_per_row": several, "seed": config.seed}
+    train_set = encode_all(tokenizer, read_conversations(train_path), limit, str(train_path), **rows)
     held_out = read_conversations(inputs[1]) if len(inputs) > 1 else []
-    validation = encode_all(tokenizer, held_out, limit, str(inputs[1])) if held_out else None
+    validation = encode_all(tokenizer, held_out, limit, str(inputs[1]), **rows) if held_out else None
     model.config.use_cache = False
 
     watching = list(callbacks)
@@ -110,6 +116,7 @@ def train(
             train_dataset=train_set.dataset,
             eval_dataset=validation.dataset if validation else None,
             processing_class=tokenizer,
+            data_collator=SharedRowCollator(tokenizer.pad_token_id) if several > 1 else None,
             peft_config=lora_config(config, model) if config.lora.enabled else None,
             callbacks=[*watching, progress],
         )
@@ -223,6 +230,7 @@ def sft_config(config: RunConfig, folder: Path, *, evaluate: bool) -> SFTConfig:
         eval_strategy="steps" if evaluate else "no",
         eval_steps=t.eval_steps,
         prediction_loss_only=True,
+        remove_unused_columns=t.samples_per_row == 1,
         save_strategy="steps",
         save_steps=t.save_steps,
         save_total_limit=2,
@@ -269,9 +277,10 @@ def _metrics(trainer: Any, train_set: Encoded, validation: Encoded | None, eval_
         "steps": trainer.state.global_step,
         "epochs": round(trainer.state.epoch, 4),
         "tokens_seen": trainer.state.num_input_tokens_seen,
-        "samples": len(train_set.dataset),
+        "samples": train_set.samples,
+        "rows": len(train_set.dataset),
         "set_aside": train_set.set_aside,
-        "validation_samples": len(validation.dataset) if validation else 0,
+        "validation_samples": validation.samples if validation else 0,
         "answer_share": train_set.answer_tokens / train_set.tokens,
         "parameters": sum(n for n, _ in sizes),
         "trainable_parameters": sum(n for n, trained in sizes if trained),

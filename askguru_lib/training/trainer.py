@@ -14,6 +14,7 @@ from trl import SFTTrainer
 
 from askguru_lib.errors import TrainingError
 from askguru_lib.training.encoding import IGNORED
+from askguru_lib.training.sharing import block_mask
 
 
 class DeepCustomTrainer(SFTTrainer):
@@ -35,17 +36,22 @@ class DeepCustomTrainer(SFTTrainer):
         """Mean cross-entropy of the answer tokens.
 
         Batches are padded on the right and attention is causal, so no answer ever sees padding: the attention mask is
-        left out, which lets every backend take its faster causal path.
+        left out, which lets every backend take its faster causal path. Rows of several samples bring ``segments``,
+        and with them a block mask (:mod:`askguru_lib.training.sharing`).
 
         Raises:
             TrainingError: the loss is not a finite number (the step is named).
         """
-        if return_outputs or self.aux_loss_enabled or self._is_sharded():
+        segments = inputs.pop("segments", None)
+        if (return_outputs and segments is None) or self.aux_loss_enabled or self._is_sharded():
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         targets = inputs["labels"][:, 1:]
         trained = (targets != IGNORED).any(dim=0).nonzero()[:, 0]
         inputs = {k: v for k, v in inputs.items() if k not in ("labels", "attention_mask")}
-        logits = model(**inputs, logits_to_keep=trained, use_cache=False).logits
+        if segments is not None:
+            inputs["attention_mask"] = block_mask(segments)
+        outputs = model(**inputs, logits_to_keep=trained, use_cache=False)
+        logits = outputs.logits
         targets = targets[:, trained].flatten()
         total = cross_entropy(logits.float().flatten(0, 1), targets, ignore_index=IGNORED, reduction="sum")
         count = (targets != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
@@ -58,7 +64,7 @@ class DeepCustomTrainer(SFTTrainer):
                 where=f"step {self.state.global_step + 1}",
                 hint="lower training.learning_rate or training.max_grad_norm, or train with bf16: false",
             )
-        return loss
+        return (loss, outputs) if return_outputs else loss
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Checkpoints carry no card of their own."""
