@@ -90,8 +90,10 @@ def test_missing_file_lists_those_that_are_there() -> None:
 
 
 def test_overrides_merge_section_by_section() -> None:
+    plain = RunConfig.load(ROOT / "params/tiny.yaml")
     config = RunConfig.load(ROOT / "params/tiny.yaml", {"training": {"epochs": 3}, "seed": 11})
-    assert (config.training.epochs, config.training.micro_batch, config.seed) == (3, 8, 11)
+    assert plain.training.micro_batch != type(plain.training)().micro_batch, "the file's value is not the default"
+    assert (config.training.epochs, config.training.micro_batch, config.seed) == (3, plain.training.micro_batch, 11)
     assert merge({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}}) == {"a": {"b": 3, "c": 2}}
 
 
