@@ -12,8 +12,9 @@ from transformers import AutoTokenizer
 from askguru_lib.data.prompts import build_prompt, conversation
 from askguru_lib.errors import TrainingError
 from askguru_lib.training.base_model import BaseRecipe, build_model, train_base_model
-from askguru_lib.training.corpus import attention_mask, random_document, sample_texts
+from askguru_lib.training.corpus import random_document, sample_texts
 from askguru_lib.training.random_schemas import random_database
+from askguru_lib.training.sharing import RowLayout
 from askguru_lib.training.tokenizer import train_tokenizer
 
 SMALL = BaseRecipe(layers=2, feed_forward=96, vocabulary=1024, steps=4, documents_per_step=2,
@@ -98,7 +99,7 @@ def _logits(model, ids, positions, segments):
     with torch.no_grad():
         return model(
             input_ids=torch.from_numpy(ids)[None], position_ids=torch.from_numpy(positions)[None],
-            attention_mask=attention_mask(segments, torch.float32),
+            rows=[RowLayout.of(segments)],
         ).logits[0]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 from askguru_lib.errors import ConfigError
 from askguru_lib.training.encoding import IGNORED, encode
 from askguru_lib.training.sft import train
-from askguru_lib.training.sharing import SharedRowCollator, block_mask, share_prefixes
+from askguru_lib.training.sharing import ROWS, RowLayout, SharedRowCollator, share_prefixes
 
 
 def rows_on(schemas: list[str], questions: int) -> list[dict]:
@@ -69,7 +69,7 @@ def test_loss_and_gradient_are_those_of_the_samples_alone(tmp_path):
         total = 0.0
         for batch in batches:
             logits = model(input_ids=batch["input_ids"], position_ids=batch["position_ids"],
-                           attention_mask=block_mask(batch["segments"])).logits[:, :-1]  # fmt: skip
+                           rows=[RowLayout.of(row) for row in batch["segments"]]).logits[:, :-1]  # fmt: skip
             loss = torch.nn.functional.cross_entropy(
                 logits.flatten(0, 1), batch["labels"][:, 1:].flatten(), ignore_index=IGNORED, reduction="sum"
             )
@@ -78,6 +78,7 @@ def test_loss_and_gradient_are_those_of_the_samples_alone(tmp_path):
         return total, torch.cat([p.grad.flatten() for p in model.parameters()])
 
     alone = gradient(collate([row]) for row in share_prefixes(rows, 1, 512, seed=0))
+    model.set_attn_implementation(ROWS)
     together = gradient([collate(share_prefixes(rows, 3, 512, seed=0))])
     assert together[0] == pytest.approx(alone[0], rel=1e-6)
     # The model's norms count in float32, whatever its weights are.

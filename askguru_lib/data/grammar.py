@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -79,9 +80,13 @@ class Pair:
 
 @dataclass(frozen=True)
 class Condition:
+    """A test and its words: ``{noun} {phrase}``, or, where ``before`` is given, ``{before} {noun} {rest}`` as well."""
+
     tree: exp.Expr
     phrase: str
     evidence: str = ""
+    before: str = ""
+    rest: str = ""
 
 
 class NotHere(Exception):
@@ -137,11 +142,14 @@ class Grammar:
                            f["nullable"] and not f["primary_key"], number, known)
                 )  # fmt: skip
             self.tables[name] = table
-        self.links = [
+        links = [
             Link(str(t), str(c), str(rt), str(rc))
             for t, c, _, rt, rc in schema.foreign_keys
             if rt in self.tables and t in self.tables and t != rt
         ]
+        # Where two keys lead to the same table (origin and destination), "flights of an airport" would say neither.
+        ways = Counter((link.child, link.parent) for link in links)
+        self.links = [link for link in links if ways[link.child, link.parent] == 1]
 
     # -- names --------------------------------------------------------------------------------------------------
 
@@ -203,8 +211,11 @@ class Grammar:
             return exp.Literal.number(value)
         return exp.Literal.string(value)
 
+    def _part(self, form: str, column: exp.Expr) -> exp.Expr:
+        return exp.Anonymous(this="strftime", expressions=[exp.Literal.string(form), column])
+
     def _year(self, column: exp.Expr) -> exp.Expr:
-        return exp.Anonymous(this="strftime", expressions=[exp.Literal.string("%Y"), column])
+        return self._part("%Y", column)
 
     def _count(self) -> exp.Expr:
         return exp.Count(this=exp.Star())
@@ -260,20 +271,29 @@ class Grammar:
         operator = self.rng.choice([">", ">", "<", "<", ">=", "<="])
         words = self.rng.choice(phrasing.COMPARISONS[operator])
         node = {">": exp.GT, "<": exp.LT, ">=": exp.GTE, "<=": exp.LTE}[operator]
+        short = phrasing.COMPARATIVES.get(said.split()[-1])
+        if short and operator in "<>" and self.rng.random() < 0.35:
+            return Condition(node(this=ref, expression=exp.Literal.number(value)), f"{short[operator == '<']} {value}")
         form = self.rng.choice(["with {s} {w} {v}", "whose {s} is {w} {v}", "with a {s} {w} {v}",
                                 "where {s} is {w} {v}",
                                 "with {w} {v} {s}", "having {s} {w} {v}", "that have a {s} of {w} {v}"])  # fmt: skip
         tree = node(this=ref, expression=exp.Literal.number(value))
+        if "year" in said.split() and re.fullmatch(r"\d{4}", value):
+            words = self.rng.choice(phrasing.YEARS[operator])
+            form = self.rng.choice(["with {s} {w} {v}", "whose {s} is {w} {v}", "with a {s} {w} {v}", "{w} {v}"])
+            form = form if self._only_year(column) else form.replace("{w} {v}", "with {s} {w} {v}", form == "{w} {v}")
         return Condition(tree, form.format(s=said, w=words, v=value))
 
     def _round(self, value: str) -> str:
-        """A threshold that a person would say: two leading digits."""
+        """A threshold that a person would say: two leading digits, but a year whole."""
         try:
             number = float(value)
         except ValueError:
             raise NotHere from None
         if abs(number) < 10 and "." in value:
             return f"{number:g}"
+        if 1900 <= number <= 2100:
+            return value.removesuffix(".0")
         digits = max(len(str(int(abs(number)))) - 2, 0)
         return str(int(round(number, -digits)))
 
@@ -286,14 +306,24 @@ class Grammar:
                                                     f"in {year}",
                                                     f"with a {said} in {year}", f"from {year}", f"of {year}"])
                              if self._only(column) else f"with {said} in {year}")  # fmt: skip
+        if roll < 0.58 and re.fullmatch(r"\d{4}-\d\d-\d\d", value):
+            month = phrasing.MONTHS[int(value[5:7]) - 1]
+            tree = exp.EQ(this=self._part("%Y-%m", ref), expression=exp.Literal.string(value[:7]))
+            return Condition(tree, self.rng.choice([f"with {said} in {month} {year}",
+                                                    f"whose {said} is in {month} {year}",
+                                                    f"with a {said} in {month} of {year}"]))  # fmt: skip
         spoken = phrasing.spoken_date(self.rng, value)
-        if roll < 0.78:
+        if roll < 0.8:
             tree = exp.GT(this=ref, expression=exp.Literal.string(value))
             return Condition(tree, self.rng.choice([f"with {said} after {spoken}", f"whose {said} is after {spoken}",
                                                     f"with {said} later than {spoken}"]))  # fmt: skip
         tree = exp.LT(this=ref, expression=exp.Literal.string(value))
         return Condition(tree, self.rng.choice([f"with {said} before {spoken}", f"whose {said} is before {spoken}",
                                                 f"with {said} earlier than {spoken}"]))  # fmt: skip
+
+    def _only_year(self, column: Column) -> bool:
+        """Whether nothing else in the table could be meant by a year that is named alone."""
+        return sum(c.kind == "date" or "year" in c.phrases[0].split() for c in self.tables[column.table].columns) == 1
 
     def _only(self, column: Column) -> bool:
         """Whether the column is its table's only one of that kind, so that it need not be named."""
@@ -309,7 +339,7 @@ class Grammar:
             return Condition(exp.EQ(this=ref, expression=self._literal(column, code)),
                              rng.choice([f"that are {meaning}", f"with {said} {meaning}", f"marked {meaning}",
                                          f"whose {said} is {meaning}", f"which are {meaning}"]),
-                             definition.format(m=meaning, c=column.name, v=shown))  # fmt: skip
+                             definition.format(m=meaning, c=column.name, v=shown), before=meaning)  # fmt: skip
         value = rng.choice(column.values)
         roll = rng.random()
         if column.kind == "label" and roll < 0.35 and len(value) > 3 and value.isascii():
@@ -331,7 +361,8 @@ class Grammar:
                  f"that have {said} {shown}", f"having {said} {shown}", f"for {said} {shown}"]  # fmt: skip
         if column.kind == "category" and not re.fullmatch(r"[\d.\-]+", value) and rng.random() < 0.35:
             forms = [f"in {shown}", f"from {shown}", f"for {shown}", f"that are {shown}", f"of {shown}"]
-        return Condition(tree, rng.choice(forms))
+        worded = column.kind == "category" and re.fullmatch(r"[A-Za-z][A-Za-z -]+", value)
+        return Condition(tree, rng.choice(forms), before=value if worded else "")
 
     def _like(self, ref: exp.Expr, said: str, value: str) -> Condition:
         words = list(re.findall(r"[A-Za-z]{3,}", value)) or [value[:3]]
@@ -366,7 +397,8 @@ class Grammar:
         tree: exp.Expr = (exp.Or if either else exp.And)(this=first.tree, expression=second.tree)
         link = " or " if either else self.rng.choice([" and ", " and ", ", "])
         return Condition(tree, f"{first.phrase}{link}{second.phrase}",
-                         "; ".join(e for e in (first.evidence, second.evidence) if e))  # fmt: skip
+                         "; ".join(e for e in (first.evidence, second.evidence) if e),
+                         "" if either else first.before, second.phrase)  # fmt: skip
 
     def draw(self) -> Pair | None:
         """One question/SQL pair, or None if the pattern drawn does not fit this schema."""

@@ -29,9 +29,17 @@ def _ordered(key: exp.Expr, down: bool) -> exp.Ordered:
 
 
 def _rows(g: Grammar, table: str, condition: Condition | None) -> str:
-    """``customers whose city is Oslo``."""
+    """``customers whose city is Oslo``, or ``active customers``."""
     noun = g._noun(table)
+    if condition and condition.before and g.rng.random() < 0.4:
+        return f"{condition.before} {noun} {condition.rest}".strip()
     return f"{noun} {condition.phrase}" if condition else noun
+
+
+def _asked(g: Grammar, opening: str, condition: Condition, tree: exp.Select, name: str) -> Pair:
+    """A question that is a sentence of its own: ``Which customers have a city of Oslo?``"""
+    question = phrasing.say(g.rng, ("{x}?",), f"{opening} {phrasing.predicate(condition.phrase)}")
+    return Pair(question, condition.evidence, tree, name, "simple")
 
 
 def _of(g: Grammar, said: str, rows: str) -> str:
@@ -48,6 +56,11 @@ def listing(g: Grammar) -> Pair:
     table = g._table()
     condition = g.conditions(table.name, least=0 if g.rng.random() < 0.15 else 1)
     label = g._label(table.name)
+    if condition and label.kind == "label" and g.rng.random() < 0.12:
+        tree = _where(g._select([g._col(label, False)], table.name), condition)
+        return _asked(
+            g, f"{g.rng.choice(['which', 'which', 'what'])} {g._noun(table.name)}", condition, tree, "listing"
+        )
     if g.rng.random() < 0.35:
         outputs = [label]
         phrase = g.rng.choice([f"the {_rows(g, table.name, condition)}", _rows(g, table.name, condition),
@@ -65,7 +78,8 @@ def lookup(g: Grammar) -> Pair:
     label = g._pick([c for c in table.of("label") if c.values] or [c for c in table.of("category") if c.values])
     wanted = g._pick([c for c in table.columns if c.name != label.name and (c.kind != "key" or g.rng.random() < 0.2)])
     value, said, one = g.rng.choice(label.values), g._said(wanted), g._one(table.name)
-    phrase = g.rng.choice([f"the {said} of {value}", f"the {said} of the {one} {value}", f"{value}'s {said}",
+    phrase = g.rng.choice([f"the {said} of the {value} {one}", f"{said} of {value}", f"{value}: {said}",
+                           f"the {said} of {value}", f"the {said} of the {one} {value}", f"{value}'s {said}",
                            f"the {said} for {one} {value}", f"the {said} of the {one} called {value}",
                            f"the {said} of the {one} whose {g._said(label)} is {value}",
                            f"the {said} of the {one} named '{value}'"])  # fmt: skip
@@ -78,6 +92,8 @@ def counting(g: Grammar) -> Pair:
     table = g._table()
     condition = g.conditions(table.name, least=0 if g.rng.random() < 0.2 else 1)
     tree = _where(g._select([g._count()], table.name), condition)
+    if condition and g.rng.random() < 0.2:
+        return _asked(g, f"how many {g._noun(table.name)}", condition, tree, "counting")
     return _finish(g, "count", _rows(g, table.name, condition), tree, "counting", "simple", condition)
 
 
@@ -92,9 +108,70 @@ def aggregate(g: Grammar) -> Pair:
     said = g._said(measure)
     phrase = g.rng.choice([f"the {word} {said} of {rows}", f"the {word} {said} of all {rows}",
                            f"{word} {said} of {rows}",
-                           f"the {word} {said} for {rows}", f"the {word} {said} across {rows}"])  # fmt: skip
+                           f"the {word} {said} for {rows}", f"the {word} {said} across {rows}",
+                           f"{word} {said} over {rows}", f"the {word} of the {said} of {rows}"])  # fmt: skip
+    if function == "AVG" and g.rng.random() < 0.15:
+        phrase = g.rng.choice([f"the {said} of {rows} on average", f"on average, the {said} of {rows}"])
     tree = _where(g._select([g._agg(function, g._col(measure, False))], table.name), condition)
     return _finish(g, "value", phrase, tree, "aggregate", "simple", condition)
+
+
+def extreme_date(g: Grammar) -> Pair:
+    """SELECT MIN(date) FROM table WHERE …"""
+    table = g._table()
+    date = g._pick(table.of("date"))
+    late = g.rng.random() < 0.5
+    condition = g.conditions(table.name)
+    rows, said = _rows(g, table.name, condition), g._said(date)
+    word = g.rng.choice(["latest", "last", "most recent"] if late else ["earliest", "first", "very first"])
+    tree = _where(g._select([g._agg("MAX" if late else "MIN", g._col(date, False))], table.name), condition)
+    return _finish(g, "value", f"the {word} {said} of {rows}", tree, "extreme date", "simple", condition)
+
+
+def two_columns(g: Grammar) -> Pair:
+    """Rows whose one column is greater than another: WHERE a > b."""
+    table = g._table()
+    kind = g.rng.choice(["date", "number"])
+    columns = table.of(kind)
+    if len(columns) < 2:
+        raise NotHere
+    first, second = g.rng.sample(columns, 2)
+    more = g.rng.random() < 0.6
+    words = ("after", "before") if kind == "date" else ("greater than", "less than")
+    test = (exp.GT if more else exp.LT)(this=g._col(first, False), expression=g._col(second, False))
+    word = (
+        words[not more]
+        if g.rng.random() < 0.6
+        else ("later than", "earlier than")[not more]
+        if kind == "date"
+        else ("above", "below")[not more]
+    )
+    rows = g.rng.choice([f"{g._noun(table.name)} whose {g._said(first)} is {word} the {g._said(second)}",
+                         f"{g._noun(table.name)} with a {g._said(first)} {word} their {g._said(second)}"])  # fmt: skip
+    if g.rng.random() < 0.5:
+        return _finish(g, "count", rows, g._select([g._count()], table.name).where(test, copy=False), "two columns",
+                       "moderate")  # fmt: skip
+    label = g._label(table.name)
+    tree = g._select([g._col(label, False)], table.name).where(test, copy=False)
+    return _finish(g, "list", rows if g.rng.random() < 0.4 else _of(g, g._said(label), rows), tree, "two columns",
+                   "moderate")  # fmt: skip
+
+
+def extreme_rows(g: Grammar) -> Pair:
+    """All rows that share the highest or lowest value: a nested query, told apart from top 1 by its evidence."""
+    table = g._table()
+    column, label = g._pick(table.of("number", "date")), g._label(table.name)
+    down, words = _direction(g, column)
+    inner = g._select([g._agg("MAX" if down else "MIN", g._col(column, False))], table.name)
+    test = exp.EQ(this=g._col(column, False), expression=exp.Subquery(this=inner))
+    noun = g._noun(table.name)
+    rows = f"{noun} {words}" if words.startswith("with") else f"{words} {noun}"
+    tie = g.rng.choice(["on a tie show all", "If there is a tie, all of them.", "ties count", "Show all on a tie."])
+    phrase = f"the {rows}" if g.rng.random() < 0.5 else f"the {g._said(label)} of the {rows}"
+    if g.rng.random() < 0.5:
+        phrase, tie = f"{phrase}, {g.rng.choice(['all of them on a tie', 'including ties'])}", ""
+    tree = g._select([g._col(label, False)], table.name).where(test, copy=False)
+    return Pair(g.ask(OPENINGS["list"], phrase), tie, tree, "extreme rows", "moderate")
 
 
 def distinct(g: Grammar) -> Pair:
@@ -170,6 +247,8 @@ def sorting(g: Grammar) -> Pair:
     down = g.rng.random() < 0.5
     how = g.rng.choice(["from highest to lowest", "in descending order", "descending", "largest first"] if down
                        else ["from lowest to highest", "in ascending order", "ascending", ""])  # fmt: skip
+    if column.kind == "label":
+        how = "in reverse" if down else ""
     said = g.rng.choice(["sorted by", "ordered by", "in order of", "ranked by"])
     phrase = f"{_of(g, g._said(output), _rows(g, table.name, condition))} {said} {g._said(column)} {how}".strip()
     tree = _where(g._select([g._col(output, False)], table.name), condition)
@@ -203,6 +282,13 @@ def grouping(g: Grammar) -> Pair:
     tree = _where(g._select([g._col(group, False), measure], table.name), condition)
     tree = tree.group_by(g._col(group, False), copy=False)
     rows = _rows(g, table.name, condition)
+    if words != "how many" and g.rng.random() < 0.15:
+        down = g.rng.random() < 0.7
+        tree = tree.order_by(_ordered(measure.copy(), down), copy=False)
+        order = g.rng.choice(["highest first", "from most to least", "largest first"] if down
+                             else ["lowest first", "from least to most", "smallest first"])  # fmt: skip
+        phrase = f"{_per(g, words, g._said(group), rows)}, {order}"
+        return _finish(g, "list", phrase, tree, "grouping", "moderate", condition)
     if words == "how many":
         return Pair(phrasing.say(g.rng, ("How many {x}?",), f"{rows} are there per {g._said(group)}"),
                     condition.evidence if condition else "", tree, "grouping", "moderate")  # fmt: skip
@@ -229,6 +315,18 @@ def having(g: Grammar) -> Pair:
     operator = g.rng.choice([">", ">=", "<"])
     word = g.rng.choice(phrasing.COMPARISONS[operator])
     node = {">": exp.GT, ">=": exp.GTE, "<": exp.LT}[operator]
+    numbers = [c for c in table.of("number") if c.values]
+    if numbers and g.rng.random() < 0.35:
+        measure, function = g.rng.choice(numbers), g.rng.choice(["AVG", "AVG", "SUM", "MAX"])
+        value, many = g._round(g.rng.choice(measure.values)), phrasing.plural(said)
+        what = f"{g.rng.choice(phrasing.AGGREGATES[function])} {g._said(measure)}"
+        tree = g._select([g._col(group, False)], table.name).group_by(g._col(group, False), copy=False)
+        tree = tree.having(node(this=g._agg(function, g._col(measure, False)), expression=exp.Literal.number(value)),
+                           copy=False)  # fmt: skip
+        phrase = g.rng.choice([f"the {many} of {noun} with {word} {value} {what}",
+                               f"the {many} whose {noun} have a {what} of {word} {value}",
+                               f"{many} where the {what} of {noun} is {word} {value}"])  # fmt: skip
+        return _finish(g, "list", phrase, tree, "having", "challenging")
     tree = g._select([g._col(group, False)], table.name).group_by(g._col(group, False), copy=False)
     tree = tree.having(node(this=g._count(), expression=exp.Literal.number(k)), copy=False)
     many = phrasing.plural(said)
@@ -360,6 +458,12 @@ def join_grouping(g: Grammar) -> Pair:
     condition = g.condition(link.child, qualified=True) if g.rng.random() < 0.25 else None
     tree = _where(_joined(g, [g._col(label, True), measure], link), condition).group_by(g._col(label, True), copy=False)
     one = g._one(link.parent)
+    if isinstance(measure, exp.Count) and g.rng.random() < 0.3:
+        rows = _rows(g, link.child, condition)
+        forms = (f"how many {rows} does each {one} have?", f"how many {rows} are there for each {one}?",
+                 f"for every {one}, how many {rows} are there?", f"how many {rows} per {one}?")  # fmt: skip
+        return Pair(phrasing.say(g.rng, forms, ""), condition.evidence if condition else "", tree, "join grouping",
+                    "moderate")  # fmt: skip
     group = g.rng.choice([one, f"{one} {g._said(label)}"])
     phrase = _per(g, words, group, _rows(g, link.child, condition))
     return _finish(g, "list", phrase, tree, "join grouping", "moderate", condition)
@@ -379,6 +483,9 @@ def top_parent(g: Grammar) -> Pair:
     else:
         how = f"with the {'highest' if down else 'lowest'} {words.removeprefix('the ')} of {child}"
     noun = g._one(link.parent) if k == 1 else f"{k} {g._noun(link.parent)}"
+    if k == 1 and label.kind == "label" and g.rng.random() < 0.25:
+        question = phrasing.say(g.rng, ("which {x}?", "what {x}?"), f"{noun} {how.replace('with', 'has', 1)}")
+        return Pair(question, "", tree, "top parent", "challenging")
     said = g._said(label)
     phrase = (
         f"the {noun} {how}" if label.kind == "label" and g.rng.random() < 0.5 else f"the {said} of the {noun} {how}"
@@ -455,7 +562,8 @@ def both_conditions(g: Grammar) -> Pair:
 
 
 PATTERNS: dict[Pattern, float] = {
-    listing: 14, lookup: 8, counting: 10, aggregate: 8, distinct: 5, top_k: 9, sorting: 3, grouping: 6, per_year: 1.5,
+    listing: 14, lookup: 8, counting: 10, aggregate: 8, extreme_date: 1.5, two_columns: 1.5, extreme_rows: 1.5,
+    distinct: 5, top_k: 9, sorting: 3, grouping: 6, per_year: 1.5,
     having: 3, most_common: 4, beyond_average: 3, share: 1.5, join_listing: 9, join_pair: 3, join_measure: 7,
     join_grouping: 6, top_parent: 5, parent_having: 3, childless: 3, two_hops: 4, both_conditions: 4,
 }  # fmt: skip

@@ -33,12 +33,37 @@ SUPERLATIVES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 """Adjectives that stand for the highest and lowest value of a measure, by the measure's last word."""
 
+COMPARATIVES: dict[str, tuple[str, str]] = {
+    "price": ("costing more than", "costing less than"),
+    "cost": ("costing more than", "costing less than"),
+    "salary": ("earning more than", "earning less than"),
+    "age": ("older than", "younger than"),
+    "weight": ("heavier than", "lighter than"),
+    "height": ("taller than", "shorter than"),
+    "length": ("longer than", "shorter than"),
+    "duration": ("longer than", "shorter than"),
+    "minutes": ("longer than", "shorter than"),
+    "distance": ("farther than", "nearer than"),
+    "capacity": ("larger than", "smaller than"),
+    "size": ("larger than", "smaller than"),
+    "area": ("larger than", "smaller than"),
+    "speed": ("faster than", "slower than"),
+}
+"""Words that stand for more and less of a measure without naming it, by the measure's last word."""
+
 COMPARISONS: dict[str, tuple[str, ...]] = {
     ">": ("more than", "over", "above", "greater than", "higher than", "exceeding", "larger than"),
     "<": ("less than", "under", "below", "lower than", "smaller than", "fewer than"),
     ">=": ("at least", "no less than", "a minimum of", "from", "not under"),
     "<=": ("at most", "no more than", "a maximum of", "up to", "not over"),
 }
+YEARS: dict[str, tuple[str, ...]] = {
+    ">": ("after", "later than"),
+    "<": ("before", "earlier than"),
+    ">=": ("since", "from", "in or after"),
+    "<=": ("up to", "until", "in or before"),
+}
+"""Comparisons as they are said of years."""
 AGGREGATES: dict[str, tuple[str, ...]] = {
     "AVG": ("average", "mean", "typical", "avg"),
     "SUM": ("total", "sum of the", "combined", "overall"),
@@ -166,6 +191,23 @@ def slip(rng: random.Random, text: str) -> str:
         word = words[i]
         words[i] = word[:j] + word[j + 1] + word[j] + word[j + 2 :]
     return " ".join(words)
+
+
+_PREDICATES = (
+    ("with ", "have "), ("having ", "have "), ("that are ", "are "), ("which are ", "are "), ("that have ", "have "),
+    ("whose ", "have "), ("in ", "are in "), ("from ", "are from "), ("without ", "have no "),
+    ("marked ", "are marked "),
+    ("costing ", "cost "), ("earning ", "earn "), ("where ", "have "),
+)  # fmt: skip
+
+
+def predicate(phrase: str) -> str:
+    """What is said behind a noun, as a verb phrase: ``with a price over 5`` → ``have a price over 5``."""
+    for start, verb in _PREDICATES:
+        if phrase.startswith(start):
+            said = verb + phrase[len(start) :]
+            return re.sub(r" (?:is|are) ", " ", said, count=1) if start in ("whose ", "where ") else said
+    return f"are {phrase}"
 
 
 def join_words(rng: random.Random, items: Sequence[str]) -> str:

@@ -29,7 +29,9 @@ from tqdm import tqdm
 from transformers import AutoTokenizer, MistralConfig, MistralForCausalLM, PreTrainedTokenizerBase
 
 from askguru_lib.errors import TrainingError
-from askguru_lib.training.corpus import Document, attention_mask, random_document, sample_texts
+from askguru_lib.training.corpus import Document, random_document, sample_texts
+from askguru_lib.training.sft import multiplies_bf16
+from askguru_lib.training.sharing import ROWS, RowLayout
 from askguru_lib.training.tokenizer import train_tokenizer
 
 
@@ -44,9 +46,9 @@ class BaseRecipe:
     vocabulary: int = 3072
     rope_theta: float = 1e5
     seed: int = 11
-    steps: int = 3600
+    steps: int = 3200
     documents_per_step: int = 4
-    questions_per_document: int = 12
+    questions_per_document: int = 16
     learning_rate: float = 1.5e-3
     warmup_steps: int = 40
     decay_share: float = 0.3
@@ -92,6 +94,7 @@ def build_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase) -> Mistr
         pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
     model = MistralForCausalLM(config)
+    model.set_attn_implementation(ROWS)
     if recipe.induction:
         write_induction_circuit(model, tokenizer, recipe)
     return model
@@ -153,21 +156,22 @@ def write_induction_circuit(model: MistralForCausalLM, tokenizer: PreTrainedToke
         second.o_proj.weight[:content, rows] = 0.15 * copied.T
 
 
-def document_loss(model: nn.Module, document: Document, device: str = "cpu") -> tuple[torch.Tensor, int, int]:
-    """(summed weighted loss ÷ summed weights, answers, answers whose every token is the likeliest)."""
+def document_loss(model: nn.Module, document: Document, device: str = "cpu") -> torch.Tensor:
+    """Summed weighted loss ÷ summed weights."""
+    logits, targets, weights = _predict(model, document, device)
+    losses = nn.functional.cross_entropy(logits.float(), targets, reduction="none")
+    return (losses * weights).sum() / weights.sum()
+
+
+def _predict(model: nn.Module, document: Document, device: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Logits, next tokens and their weights."""
     ids = torch.from_numpy(document.ids).to(device)[None]
     positions = torch.from_numpy(document.positions).to(device)[None]
     segments = torch.from_numpy(document.segments)
-    mask = attention_mask(segments, torch.float32).to(device)
-    with torch.autocast(device, dtype=torch.bfloat16, enabled=device != "cpu"):
-        logits = model(input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False).logits[0, :-1]
-    weights = torch.from_numpy(document.weights).to(device)[1:]
-    targets = ids[0, 1:]
-    losses = nn.functional.cross_entropy(logits.float(), targets, reduction="none")
-    right = (logits.argmax(-1) == targets) | (weights < 1)
-    owners, count = segments[1:].to(device), int(segments.max())
-    failed = set(owners[~right].tolist())
-    return (losses * weights).sum() / weights.sum(), count, count - len(failed - {0})
+    rows = [RowLayout.of(segments.to(device))]
+    with torch.autocast(device, dtype=torch.bfloat16, enabled=multiplies_bf16(device)):
+        logits = model(input_ids=ids, position_ids=positions, rows=rows, use_cache=False).logits[0, :-1]
+    return logits, ids[0, 1:], torch.from_numpy(document.weights).to(device)[1:]
 
 
 def _groups(model: nn.Module, recipe: BaseRecipe) -> list[dict[str, Any]]:
@@ -218,10 +222,11 @@ def train_rank(rank: int, world: int, out: Path, recipe: BaseRecipe, checkpoint_
             group["lr"] = recipe.rate(step)
         total = torch.zeros(())
         for place in range(rank, recipe.documents_per_step, world):
-            loss, count, _ = document_loss(model, stream(recipe, tokenizer, step, place))
-            (loss / recipe.documents_per_step).backward()
-            total += loss.detach() / recipe.documents_per_step
-            questions += count * world
+            document = stream(recipe, tokenizer, step, place)
+            loss = document_loss(model, document) / recipe.documents_per_step
+            loss.backward()
+            total += loss.detach()
+            questions += int(document.segments.max()) * world
         if world > 1:
             flat = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None] + [total[None]])
             dist.all_reduce(flat)
@@ -256,11 +261,16 @@ def _spread(flat: torch.Tensor, model: nn.Module) -> None:
 
 
 @torch.no_grad()
-def exact_match(model: nn.Module, documents: list[Document]) -> float:
+def exact_match(model: nn.Module, documents: list[Document], device: str = "cpu") -> float:
     """Share of held-out answers of which every token is the likeliest: what greedy decoding would write to the
     letter."""
-    results = [document_loss(model, d)[1:] for d in documents]
-    return sum(r for _, r in results) / max(sum(n for n, _ in results), 1)
+    right = count = 0
+    for document in documents:
+        logits, targets, weights = _predict(model, document, device)
+        wrong = ((logits.argmax(-1) != targets) & (weights >= 1)).cpu().numpy()
+        count += int(document.segments.max())
+        right += int(document.segments.max()) - len(set(document.segments[1:][wrong].tolist()))
+    return right / max(count, 1)
 
 
 def save_model(model: MistralForCausalLM, out: Path) -> None:

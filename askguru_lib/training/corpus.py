@@ -2,8 +2,8 @@
 
 A packed document saves most of the cost of a long schema: the schema is read once,
 every question's positions go on from
-the schema's end, and a block mask keeps the questions from seeing each other. What a question sees is exactly what it
-would see alone.
+the schema's end, and the questions do not see each other (:mod:`askguru_lib.training.sharing`). What a question sees is
+exactly what it would see alone.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from transformers import PreTrainedTokenizerBase
 
 from askguru_lib.data.grammar import Grammar, Pair, identifier
@@ -167,15 +166,6 @@ def pack(
         weights += [0.0] + [context_weight] * (len(question) - 1) + [1.0] * len(answer)
     weights[0] = 0.0
     return Document(np.array(ids), np.array(positions), np.array(segments), np.array(weights, dtype=np.float32))
-
-
-def attention_mask(segments: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Additive block mask, (1, 1, L, L): causal, a question sees the schema and itself."""
-    length = segments.numel()
-    causal = torch.ones(length, length, dtype=torch.bool).tril()
-    own = (segments[:, None] == segments[None, :]) | (segments[None, :] == 0)
-    mask = torch.zeros(length, length, dtype=dtype)
-    return mask.masked_fill_(~(causal & own), torch.finfo(dtype).min)[None, None]
 
 
 def random_document(

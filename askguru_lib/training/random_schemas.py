@@ -34,11 +34,19 @@ COMMENT_FORMS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """How a column's comment is worded: {x} its name, {t} its table, {n} {ns} {a} {p} words of no meaning here, {u} a unit,
 {v} its values."""
-TABLE_COMMENTS = (
-    "{s}", "{s}", "{s}", "{t}", "{t} records", "list of {s}", "{a} {s}", "{s} of the {n}", "{s} and their {ns}",
-    "{s} used by {o}", "{s} that were {p}", "{s} in the {n}", "{ns} of {s}", "{ns} in the {n}", "{ns} with a {n}",
-    "{p} {s}", "one row per {t}", "{s} {p} for {o}", "all {s} since {y}", "{a} {ns}",
-)  # fmt: skip
+TABLE_COMMENTS = {
+    True: ("{s}", "{s}", "{s}", "{t}", "{t} records", "list of {s}", "{a} {s}", "{s} of the {n}", "{s} and their {ns}",
+           "{s} used by {o}", "{s} that were {p}", "{s} in the {n}", "{ns} of {s}", "{p} {s}", "one row per {t}",
+           "{s} {p} for {o}", "all {s} since {y}", "{t} master data", "one line per {t}"),
+    False: ("{ns} in the {n}", "{ns} with a {n}", "{a} {ns}", "{ns} of the {n}", "{ns} and {n}", "{n}", "{ns}",
+            "{ns} {p} by {o}", "what was {p}, by {n}", "{a} {ns} and what they {v}", "one row per {n}",
+            "{ns} we {v} with", "who {p} which {n}", "every {n} since {y}"),
+}  # fmt: skip
+"""How a table's comment is worded, by whether it repeats the table's name. A schema in which every comment does would
+teach a model to look for the comment that repeats a name, and to fail where only one of them happens to."""
+ROLES = ("origin", "source", "home", "first", "second", "main", "parent", "from", "to", "sender", "receiver", "target",
+         "billing", "previous", "winner", "owner", "leading", "local", "responsible", "current")  # fmt: skip
+"""What a reference may be called where it is not called like the table that it refers to."""
 UNITS = ("euro", "dollars", "kg", "tons", "km", "metres", "minutes", "hours", "days", "percent", "litres", "units")
 SQL_TYPES = {
     "label": ("TEXT", "VARCHAR", "VARCHAR"),
@@ -115,10 +123,11 @@ def random_database(rng: random.Random, tables: tuple[int, int] = (2, 6), max_co
         max_columns: most columns a table, keys included.
     """
     style, comment_chance, _ = STYLES[rng.choices(list(STYLES), [w for _, _, w in STYLES.values()])[0]]
-    commented = rng.random() < comment_chance
+    commented, cryptic = rng.random() < comment_chance, comment_chance > 0.9
     # Where names are words, some columns go without a comment; where they are codes, none can.
-    wanted = 0.97 if comment_chance > 0.9 else rng.choice([0.5, 0.8, 0.95])
-    plural_tables, prefix = rng.random() < 0.5, rng.choice(["", "", "", "", "", "", "", "", "tbl_", "dim_"])
+    wanted = 0.97 if cryptic else rng.choice([0.5, 0.8, 0.95])
+    plural_share, repeats = rng.choice([0.0, 0.0, 1.0, 1.0, 0.5]), rng.choice([0.0, 0.3, 0.6, 0.9])
+    prefix = rng.choice(["", "", "", "", "", "", "", "", "tbl_", "dim_"])
     entities = _entities(rng, rng.randint(*tables))
     schema = MSchema(rng.choice([rng.choice(ENTITIES), made_up(rng)]))
     meanings: dict[str, dict[str, str]] = {}
@@ -134,23 +143,33 @@ def random_database(rng: random.Random, tables: tuple[int, int] = (2, 6), max_co
 
     for place, entity in enumerate(entities):
         said = phrasing.humanize(entity)
-        table = _unused(rng, style, prefix + (phrasing.plural(entity) if plural_tables else entity), schema.tables)
+        written = phrasing.plural(entity) if rng.random() < plural_share else entity
+        table = _unused(rng, style, prefix + written, schema.tables)
         names[entity] = table
         about = (
-            _worded(rng, rng.choice(TABLE_COMMENTS), t=said, o=phrasing.plural(rng.choice(ENTITIES)))
-            if commented and (comment_chance > 0.9 or rng.random() < 0.9)
+            _worded(
+                rng,
+                rng.choice(TABLE_COMMENTS[cryptic or rng.random() < repeats]),
+                t=said,
+                o=phrasing.plural(rng.choice(ENTITIES)),
+                v=rng.choice(VERBS),
+            )
+            if commented and (cryptic or rng.random() < 0.9)
             else ""
         )
         schema.add_table(table, comment=about)
         taken: dict[str, dict] = schema.tables[table]["fields"]
-        key = _unused(rng, style, key_form.format(e=entity), taken)
+        form = key_form if rng.random() < 0.85 else rng.choice(["{n}_code", "{n}_number", "code", "{n}", "{e}_{n}"])
+        key = _unused(rng, style, form.format(e=entity, n=rng.choice(NOUNS)), taken)
         keys[entity] = key
         text_key = rng.random() < 0.15
         schema.add_field(table, key, "VARCHAR" if text_key else rng.choice(["INTEGER", "INTEGER", "BIGINT"]), True,
                          False, comment=comment("key", said), examples=_keys(rng, text_key))  # fmt: skip
         for parent in _parents(rng, entities[:place]):
             form = key_form if key_form != "id" else "{e}_id"
-            column = _unused(rng, style, form.format(e=parent), taken)
+            if rng.random() < 0.2:
+                form = rng.choice(["{r}", "{r}_{e}", "{e}", form.replace("{e}", "{r}"), form.replace("{e}", "{r}_{e}")])
+            column = _unused(rng, style, form.format(e=parent, r=rng.choice(ROLES)), taken)
             info = schema.tables[names[parent]]["fields"][keys[parent]]
             schema.add_field(table, column, info["type"], nullable=rng.random() < 0.3,
                              comment=comment("reference", phrasing.humanize(parent)),
@@ -192,7 +211,8 @@ def _unused(rng: random.Random, style: Callable[[random.Random, str], str], plai
 def _parents(rng: random.Random, before: list[str]) -> list[str]:
     if not before or rng.random() < 0.08:
         return []
-    return rng.sample(before, min(len(before), rng.choices([1, 2], [0.75, 0.25])[0]))
+    parents = rng.sample(before, min(len(before), rng.choices([1, 2, 3], [0.68, 0.25, 0.07])[0]))
+    return [*parents, parents[0]] if rng.random() < 0.05 else parents
 
 
 def _attributes(rng: random.Random, entity: str, count: int) -> list[tuple[str, str]]:

@@ -89,15 +89,17 @@ def train(
     from transformers.trainer_callback import PrinterCallback
 
     from askguru_lib.training.progress import TrainingLog
-    from askguru_lib.training.sharing import SharedRowCollator
+    from askguru_lib.training.sharing import ROWS, SharedRowCollator
     from askguru_lib.training.trainer import DeepCustomTrainer
 
     model, tokenizer = load_base(config.model)
     limit = config.training.max_length
     several = config.training.samples_per_row
     if several > 1 and "flash" in str(model.config._attn_implementation):
-        raise TrainingError("flash attention takes no block mask", where=f"training.samples_per_row: {several}",
+        raise TrainingError("flash attention cannot share a beginning", where=f"training.samples_per_row: {several}",
                             hint="set it to 1, or model.attn_implementation to sdpa")  # fmt: skip
+    if several > 1:
+        model.set_attn_implementation(ROWS)
     rows = {"samples_per_row": several, "seed": config.seed}
     train_set = encode_all(tokenizer, read_conversations(train_path), limit, str(train_path), **rows)
     held_out = read_conversations(inputs[1]) if len(inputs) > 1 else []

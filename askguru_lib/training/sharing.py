@@ -1,19 +1,26 @@
 """Samples that begin alike are read as one row: the schema once, then one question and its answer after the other.
 
-A block mask keeps the questions from seeing each other and their positions all go on from the schema's end, so each
-sample gets exactly the loss and the gradient it would get alone (a test compares them).
+Questions do not see each other and their positions all go on from the schema's end, so each sample gets exactly the
+loss and the gradient it would get alone (a test compares them).
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from askguru_lib.training.encoding import IGNORED
 
+ROWS = "askguru_rows"
+"""Name of :func:`row_attention` as an attention implementation."""
 PADDING = -1
 """Segment of tokens that fill a row up."""
 
@@ -104,8 +111,75 @@ class SharedRowCollator:
         }
 
 
-def block_mask(segments: torch.Tensor) -> torch.Tensor:
-    """Who sees whom, ``[rows, 1, length, length]``: what came before in the own segment or in the common one."""
-    own = (segments[:, :, None] == segments[:, None, :]) | (segments[:, None, :] == 0)
-    length = segments.shape[1]
-    return (own & torch.ones(length, length, dtype=torch.bool, device=segments.device).tril())[:, None]
+@dataclass(frozen=True)
+class RowLayout:
+    """Where the samples of one row lie.
+
+    Attributes:
+        shared: tokens of the common beginning.
+        own: places of each sample's own tokens, counted from there, ``[samples, longest]``, filled up with 0.
+        filled: of ``own`` flattened, the entries that are tokens.
+        causal: additive mask within a sample, ``[longest, longest]``.
+    """
+
+    shared: int
+    own: Tensor
+    filled: Tensor
+    causal: Tensor
+
+    @classmethod
+    def of(cls, segments: Tensor) -> RowLayout:
+        """Layout of one row from its ``segments`` ``[length]``."""
+        shared = int((segments == 0).sum())
+        places = [(segments == n).nonzero()[:, 0] - shared for n in range(1, int(segments.max()) + 1)]
+        own = torch.nn.utils.rnn.pad_sequence(places, batch_first=True)
+        longest = own.shape[1]
+        lengths = torch.tensor([len(p) for p in places], device=segments.device)
+        filled = torch.arange(longest, device=segments.device) < lengths[:, None]
+        causal = torch.full((longest, longest), float("-inf"), device=segments.device).triu(1)
+        return cls(shared, own, filled.flatten().nonzero()[:, 0], causal)
+
+
+def row_attention(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None = None,
+    scaling: float | None = None,
+    rows: Sequence[RowLayout] = (),
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Attention in which a token sees the common beginning and its own sample (transformers' attention interface).
+
+    Only the blocks that may be seen are computed; a dense masked product spends most of its time on the others.
+    Without ``rows`` it is plain causal attention.
+    """
+    if not rows:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling)  # type: ignore[return-value]
+    if (per_kv := query.shape[1] // key.shape[1]) > 1:
+        key, value = key.repeat_interleave(per_kv, 1), value.repeat_interleave(per_kv, 1)
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    outs = [_attend(query[i], key[i], value[i], row, scaling) for i, row in enumerate(rows)]
+    return torch.stack(outs).transpose(1, 2).contiguous(), None
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, row: RowLayout, scaling: float) -> Tensor:
+    heads, length, _ = query.shape
+    samples, longest = row.own.shape
+    (q0, q), (k0, k), (v0, v) = (x.split([row.shared, length - row.shared], 1) for x in (query, key, value))
+    begin = functional.scaled_dot_product_attention(q0[None], k0[None], v0[None], is_causal=True, scale=scaling)[0]
+    q, k, v = (x.index_select(1, row.own.flatten()) for x in (q * scaling, k, v))
+    blocks = [x.unflatten(1, (samples, longest)).flatten(0, 1) for x in (q, k, v)]
+    far = torch.bmm(q, k0.transpose(1, 2)).unflatten(1, (samples, longest))
+    near = torch.baddbmm(row.causal.to(q.dtype)[None], blocks[0], blocks[1].transpose(1, 2))
+    scores = torch.cat([far, near.unflatten(0, (heads, samples))], -1)
+    seen = scores.softmax(-1)
+    far, near = seen.split([row.shared, longest], -1)
+    out = torch.bmm(near.flatten(0, 1), blocks[2]).unflatten(0, (heads, samples)).flatten(1, 2)
+    out = out + torch.bmm(far.flatten(1, 2), v0)
+    padding = length - row.shared - len(row.filled)
+    return torch.cat([begin, functional.pad(out.index_select(1, row.filled), (0, 0, 0, padding))], 1)
+
+
+AttentionInterface.register(ROWS, row_attention)

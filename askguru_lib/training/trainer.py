@@ -14,7 +14,7 @@ from trl import SFTTrainer
 
 from askguru_lib.errors import TrainingError
 from askguru_lib.training.encoding import IGNORED
-from askguru_lib.training.sharing import block_mask
+from askguru_lib.training.sharing import RowLayout
 
 
 class DeepCustomTrainer(SFTTrainer):
@@ -37,7 +37,7 @@ class DeepCustomTrainer(SFTTrainer):
 
         Batches are padded on the right and attention is causal, so no answer ever sees padding: the attention mask is
         left out, which lets every backend take its faster causal path. Rows of several samples bring ``segments``,
-        and with them a block mask (:mod:`askguru_lib.training.sharing`).
+        from which :func:`askguru_lib.training.sharing.row_attention` knows who sees whom.
 
         Raises:
             TrainingError: the loss is not a finite number (the step is named).
@@ -49,7 +49,7 @@ class DeepCustomTrainer(SFTTrainer):
         trained = (targets != IGNORED).any(dim=0).nonzero()[:, 0]
         inputs = {k: v for k, v in inputs.items() if k not in ("labels", "attention_mask")}
         if segments is not None:
-            inputs["attention_mask"] = block_mask(segments)
+            inputs["rows"] = [RowLayout.of(row) for row in segments]
         outputs = model(**inputs, logits_to_keep=trained, use_cache=False)
         logits = outputs.logits
         targets = targets[:, trained].flatten()
