@@ -46,10 +46,10 @@ class BaseRecipe:
     vocabulary: int = 3072
     rope_theta: float = 1e5
     seed: int = 11
-    steps: int = 3200
-    documents_per_step: int = 4
-    questions_per_document: int = 16
-    learning_rate: float = 1.5e-3
+    steps: int = 5000
+    documents_per_step: int = 2
+    questions_per_document: int = 12
+    learning_rate: float = 1.25e-3
     warmup_steps: int = 40
     decay_share: float = 0.3
     weight_decay: float = 0.05
@@ -240,7 +240,7 @@ def train_rank(rank: int, world: int, out: Path, recipe: BaseRecipe, checkpoint_
         smooth = float(total) if math.isnan(smooth) else 0.98 * smooth + 0.02 * float(total)
         if rank == 0:
             last = step + 1 == recipe.steps
-            if (step + 1) % 100 == 0 or last:
+            if (step + 1) % 200 == 0 or last:
                 exact = exact_match(model, checks)
                 _log(out, step + 1, smooth, recipe.rate(step), questions / (time.perf_counter() - began), exact)
                 bar.set_postfix(loss=f"{smooth:.3f}", exact=f"{exact:.2f}")
