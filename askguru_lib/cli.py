@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -232,7 +233,7 @@ def _choose(
     from askguru_lib.databases.connection import load_connections
     from askguru_lib.databases.executor import Executor
     from askguru_lib.inference.candidates import MultiCandidateInference
-    from askguru_lib.inference.critic import SQLCritic
+    from askguru_lib.inference.critic import SQLCritic, likelihoods
     from askguru_lib.inference.generation import dialect_of, question_prompt, schemas_of
 
     prompts = [question_prompt(record, config) for record in test_set]
@@ -246,7 +247,8 @@ def _choose(
         for record, candidates in zip(test_set, several, strict=True):
             sqls = [candidate.sql for candidate in candidates]
             results = executor.run_many([(record["db_name"], sql) for sql in sqls])
-            items.append({**record, "candidates": sqls, "results": results, "dialect": dialect})
+            counts = likelihoods([asdict(candidate) for candidate in candidates])
+            items.append({**record, "candidates": sqls, "results": results, "dialect": dialect, "weights": counts})
     chosen = SQLCritic(generator, enabled=config.inference.use_critic).select_many(items, desc="choosing")
     return [
         {

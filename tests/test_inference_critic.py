@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import permutations
 
@@ -10,7 +11,7 @@ from inference_tools import shop, small_config, small_generator
 
 from askguru_lib.databases.executor import Failure, Result
 from askguru_lib.errors import InferenceError
-from askguru_lib.inference.critic import SQLCritic, group_by_result, majority_vote, rotations
+from askguru_lib.inference.critic import SQLCritic, group_by_result, likelihoods, majority_vote, rotations
 
 ONE, SAME, TWO = Result(("n",), ((1,),)), Result(("m",), ((1.0,),)), Result(("n",), ((2,),))
 EMPTY, FAILED = Result(("n",), ()), Result(failure=Failure("unknown_name", "no such column: x"))
@@ -47,6 +48,29 @@ def test_votes_may_be_weighted() -> None:
     assert majority_vote(SQLS[:3], [ONE, TWO, FAILED], weights=[1, 4, 9]) == 1
 
 
+def test_a_distinct_candidate_counts_what_its_probability_says() -> None:
+    """Three spellings of an unlikely result do not outvote one likely result: no draw would find them as often."""
+    found = [{"logprob": math.log(p), "source": "beam"} for p in (0.6, 0.1, 0.1, 0.1)]
+    found += [{"logprob": math.log(0.6), "source": "repeat"}]
+    counts = likelihoods(found)
+    assert counts == pytest.approx([1, 1 / 6, 1 / 6, 1 / 6, 0])
+    sqls, results = ["SELECT 1", "SELECT 2", "SELECT 2.0", "SELECT 1+1", "SELECT 1"], [ONE, TWO, TWO, TWO, ONE]
+    assert majority_vote(sqls, results) == 1
+    assert majority_vote(sqls, results, weights=counts) == 0
+    assert likelihoods([]) == []
+
+
+def test_the_critic_decides_what_the_vote_leaves_open() -> None:
+    for weights, winner in (([1.0, 1.0], 1), ([1.0, 0.9], 1), ([9.0, 1.0], 0)):
+        assert choose(Judge(bias=0.0), SQLS[:2], [ONE, TWO], weights=weights).index == winner
+
+
+def test_an_empty_result_is_not_put_before_the_critic_unless_there_is_no_other() -> None:
+    judge = Judge("SELECT 1")
+    assert choose(judge, SQLS, [ONE, TWO, SAME, FAILED, EMPTY]).method == "critic"
+    assert not any("SELECT 3" in prompt for prompt in judge.prompts)
+
+
 def test_every_group_stands_once_at_every_position() -> None:
     assert rotations(3) == [(0, 1, 2), (1, 2, 0), (2, 0, 1)]
 
@@ -71,8 +95,16 @@ class Judge:
 
 
 def choose(judge: Judge, sqls: Sequence[str], results: Sequence[Result], **options: object):  # type: ignore[no-untyped-def]
+    weights = options.pop("weights", None)
     critic = SQLCritic(judge, **options)  # type: ignore[arg-type]
-    return critic.select_best_candidate("How many?", shop().to_mschema(), "None known", sqls, results)
+    return critic.select_best_candidate(
+        "How many?",
+        shop().to_mschema(),
+        "None known",
+        sqls,
+        results,
+        weights=weights,  # type: ignore[arg-type]
+    )
 
 
 def test_the_critic_chooses_the_same_under_all_orders() -> None:

@@ -2,7 +2,7 @@
 
 from askguru_lib.inference.candidates import Candidate, MultiCandidateInference, answer_candidates
 from askguru_lib.inference.constraints import SchemaConstraint
-from askguru_lib.inference.critic import Selection, SQLCritic, majority_vote
+from askguru_lib.inference.critic import Selection, SQLCritic, likelihoods, majority_vote
 from askguru_lib.inference.generation import Generated, Generator, answer, load_model
 from askguru_lib.inference.parsing import parse_sql
 from askguru_lib.inference.predictions import question_prompt
@@ -21,6 +21,7 @@ __all__ = [
     "answer",
     "answer_candidates",
     "flips",
+    "likelihoods",
     "load_model",
     "majority_vote",
     "parse_sql",

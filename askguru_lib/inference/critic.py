@@ -1,8 +1,10 @@
 """Choosing among candidates: a vote by execution result, or a critic that reads the results.
 
-Candidates are executed, grouped by equal results, and one per group is put before the critic. It answers with a letter,
-so its opinion is read from the probabilities of the letters after one forward pass; every group stands once at every
-position, so that position does not matter.
+Candidates are executed and grouped by equal results. What a candidate counts is its probability: summed over a group it
+is the probability that the model gives to a *result*, however it is spelt. One candidate per group is put before the
+critic. It answers with a letter, so its opinion is read from the probabilities of the letters after one forward pass;
+every group stands once at every position, so that position does not matter. Vote and opinion are multiplied, as prior
+and likelihood: the critic decides what the vote leaves open.
 """
 
 from __future__ import annotations
@@ -64,6 +66,19 @@ def group_by_result(candidates: Sequence[str], results: Sequence[Result], dialec
     return groups
 
 
+def likelihoods(candidates: Sequence[Mapping[str, Any]]) -> list[float]:
+    """What each of a question's candidates counts in a vote: its probability under the model.
+
+    Candidates are distinct, so how often each would be drawn is no longer visible in their number; its probability
+    says it. A ``repeat`` counts nothing.
+
+    Args:
+        candidates: mappings with ``logprob`` and ``source``, as a candidates file has them.
+    """
+    top = max((c["logprob"] for c in candidates), default=0.0)
+    return [0.0 if c["source"] == "repeat" else math.exp(c["logprob"] - top) for c in candidates]
+
+
 def majority_vote(
     candidates: Sequence[str],
     results: Sequence[Result],
@@ -78,7 +93,7 @@ def majority_vote(
     Args:
         candidates: SQL of each.
         results: of executing each.
-        weights: votes of each candidate, by default one.
+        weights: what each candidate counts, by default one; see :func:`likelihoods`.
     """
     groups = group_by_result(candidates, results, dialect)
     if not groups:
@@ -110,6 +125,7 @@ class SQLCritic:
         candidates: Sequence[str],
         exec_results: Sequence[Result],
         dialect: str = "sqlite",
+        weights: Sequence[float] | None = None,
     ) -> Selection:
         """Choose for one question.
 
@@ -117,10 +133,11 @@ class SQLCritic:
             db_schema: M-Schema text.
             candidates: SQL of each.
             exec_results: of executing each.
+            weights: what each candidate counts in the vote, by default one; see :func:`likelihoods`.
         """
         item = {
-            "question": question, "db_schema": db_schema, "evidence": evidence,
-            "candidates": candidates, "results": exec_results, "dialect": dialect,
+            "question": question, "db_schema": db_schema, "evidence": evidence, "candidates": candidates,
+            "results": exec_results, "dialect": dialect, "weights": weights,
         }  # fmt: skip
         return self.select_many([item])[0]
 
@@ -129,7 +146,7 @@ class SQLCritic:
 
         Args:
             items: mappings with ``question``, ``db_schema``, ``evidence``, ``candidates`` (SQL), ``results``,
-                ``dialect``.
+                ``dialect``, ``weights``.
             desc: label of a progress bar.
         """
         plans = [self._groups(item) for item in items]
@@ -169,24 +186,30 @@ class SQLCritic:
         )
 
     def _groups(self, item: Mapping[str, Any]) -> list[list[int]]:
+        """The groups that the critic is to see, in order of appearance; an empty result only if there is no other."""
         groups = group_by_result(item["candidates"], item["results"], item.get("dialect", "sqlite"))
-        kept = sorted(groups, key=lambda g: (-len(g), g[0]))[: self.max_groups]
-        return sorted(kept)
+        groups = [g for g in groups if item["results"][g[0]].rows] or groups
+        weights = _weights(item)
+        return sorted(sorted(groups, key=lambda g: (-sum(weights[i] for i in g), g[0]))[: self.max_groups])
 
-    def _decide(self, item: Mapping[str, Any], groups: list[list[int]], shares: list[float] | None) -> Selection:
-        candidates = list(item["candidates"])
-        if shares is None:
-            index = majority_vote(candidates, item["results"], item.get("dialect", "sqlite"))
-            total = sum(len(g) for g in groups) or 1
-            shares = [len(g) / total for g in groups]
+    def _decide(self, item: Mapping[str, Any], groups: list[list[int]], opinion: list[float] | None) -> Selection:
+        candidates, weights = list(item["candidates"]), _weights(item)
+        shares = [sum(weights[i] for i in g) for g in groups]
+        if opinion is None:
+            index = majority_vote(candidates, item["results"], item.get("dialect", "sqlite"), weights)
             method = "only" if len(groups) < 2 else "majority"
         else:
+            shares = [share * said for share, said in zip(shares, opinion, strict=True)]
             index, method = groups[max(range(len(groups)), key=shares.__getitem__)][0], "critic"
-        scores = [0.0] * len(candidates)
+        scores, total = [0.0] * len(candidates), sum(shares) or 1.0
         for group, share in zip(groups, shares, strict=True):
             for i in group:
-                scores[i] = share
+                scores[i] = share / total
         return Selection(index, candidates[index], tuple(scores), method)
+
+
+def _weights(item: Mapping[str, Any]) -> list[float]:
+    return list(item.get("weights") or [1.0] * len(item["candidates"]))
 
 
 def rotations(n: int) -> list[tuple[int, ...]]:
