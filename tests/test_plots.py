@@ -13,6 +13,7 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 
 from askguru_lib import plots
 from askguru_lib.databases.m_schema import MSchema
+from askguru_lib.evaluation.metrics import Proportion
 
 
 def texts(where: Axes | Figure) -> list[str]:
@@ -223,6 +224,12 @@ def test_bars_with_intervals_draws_whiskers_from_low_to_high() -> None:
     np.testing.assert_allclose([s[:, 0] for s in whiskers], [[0.7, 0.9], [0.1, 0.5]])
     assert yticks(ax) == ["simple  (n = 40)", "hard  (n = 40)"]
     assert {"80.0%", "25.0%"} <= set(texts(ax))
+
+
+def test_bars_with_intervals_takes_proportions_by_name() -> None:
+    ax = plots.bars_with_intervals({"a": Proportion(3, 4), "none asked": Proportion(0, 0)}).axes[0]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["a  (n = 4)", "none asked  (n = 0)"]
+    assert ax.patches[0].get_width() == 0.75
 
 
 def test_bars_with_intervals_takes_the_names_from_the_index_and_another_value() -> None:

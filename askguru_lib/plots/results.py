@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib as mpl
@@ -10,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from askguru_lib.evaluation.metrics import Proportion
 from askguru_lib.plots.style import (
     COLOURS,
     DASHES,
@@ -58,14 +60,18 @@ def loss_curve(log: pd.DataFrame) -> Figure:
     return fig
 
 
-def bars_with_intervals(df: pd.DataFrame, *, label: str = "label", value: str = "value") -> Figure:
+def bars_with_intervals(
+    data: pd.DataFrame | Mapping[str, Proportion], *, label: str = "label", value: str = "value"
+) -> Figure:
     """Proportions with their confidence intervals as whiskers.
 
     Args:
-        df: columns ``label`` (else the index names the bars), ``value``, ``low``, ``high`` between 0 and 1, and ``n``.
+        data: proportions by name; or a table with columns ``label`` (else the index names the bars), ``value``,
+            ``low``, ``high`` between 0 and 1, and ``n``.
         label: the column that names the bars.
         value: the column that holds the proportion, for instance ``ex``.
     """
+    df = data if isinstance(data, pd.DataFrame) else _table_of(data)
     need(df, value, "low", "high")
     use_style()
     fig, ax = figure((WIDTH, 1.1 + 0.42 * len(df)))
@@ -76,6 +82,11 @@ def bars_with_intervals(df: pd.DataFrame, *, label: str = "label", value: str = 
     ax.set(yticks=range(len(df)), yticklabels=names)
     ax.invert_yaxis()
     return fig
+
+
+def _table_of(proportions: Mapping[str, Proportion]) -> pd.DataFrame:
+    rows = [(name, p.value, p.low, p.high, p.n) for name, p in proportions.items()]
+    return pd.DataFrame(rows, columns=["label", "value", "low", "high", "n"])
 
 
 def ladder(df: pd.DataFrame) -> Figure:
