@@ -7,6 +7,7 @@ import random
 
 import pytest
 import torch
+from filelock import FileLock
 from transformers import AutoTokenizer
 
 from askguru_lib.data.prompts import build_prompt, conversation
@@ -93,6 +94,12 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
     train_base_model(tmp_path, tiny, processes=1)
     with pytest.raises(TrainingError, match="layers"):
         train_base_model(tmp_path, BaseRecipe(**{**vars(tiny), "layers": 3, "steps": 2}), processes=1)
+
+
+def test_two_trainings_in_one_folder_are_refused(tmp_path):
+    with FileLock(tmp_path / "training.lock"), pytest.raises(TrainingError, match="another training"):
+        train_base_model(tmp_path, SMALL, processes=1)
+    assert not (tmp_path / "checkpoint.pt").exists()
 
 
 def _logits(model, ids, positions, segments):

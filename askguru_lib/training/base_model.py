@@ -24,6 +24,7 @@ from typing import Annotated, Any
 import torch
 import torch.distributed as dist
 import typer
+from filelock import FileLock, Timeout
 from torch import nn
 from tqdm import tqdm
 from transformers import AutoTokenizer, MistralConfig, MistralForCausalLM, PreTrainedTokenizerBase
@@ -46,7 +47,7 @@ class BaseRecipe:
     vocabulary: int = 3072
     rope_theta: float = 1e5
     seed: int = 11
-    steps: int = 5000
+    steps: int = 4300
     documents_per_step: int = 2
     questions_per_document: int = 12
     learning_rate: float = 1.25e-3
@@ -65,19 +66,30 @@ class BaseRecipe:
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the curriculum: up to which share of the steps; tables, columns, other tasks, skipped positions."""
+    """A part of the curriculum.
+
+    Attributes:
+        until: the first step that no longer belongs to it.
+        tables: least and most of a schema.
+        columns: most of a table.
+        shares: of refinements and of selections among the tasks.
+        skip: most positions that are left out, see :func:`askguru_lib.training.corpus.pack`.
+        alike: all documents of a step have the same number of tables, so that no process waits long for another.
+    """
 
     until: float
     tables: tuple[int, int]
     columns: int
-    shares: tuple[float, float]
-    skip: int
+    shares: tuple[float, float] = (0.0, 0.0)
+    skip: int = 0
+    alike: bool = False
 
 
 CURRICULUM = (
-    Part(0.12, (1, 3), 6, (0.0, 0.0), 0),
-    Part(0.40, (2, 5), 8, (0.06, 0.03), 300),
-    Part(1.00, (3, 7), 9, (0.08, 0.04), 500),
+    Part(600, (1, 3), 6),
+    Part(1000, (2, 5), 8, (0.06, 0.03), 300),
+    Part(1900, (2, 5), 8, (0.06, 0.03), 300, alike=True),
+    Part(math.inf, (3, 7), 9, (0.08, 0.04), 500, alike=True),
 )
 """Small schemas until copying works, then schemas as long as real ones."""
 
@@ -183,8 +195,11 @@ def _groups(model: nn.Module, recipe: BaseRecipe) -> list[dict[str, Any]]:
 def stream(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase, step: int, place: int) -> Document:
     """Document ``place`` of ``step``: small schemas first, then longer ones."""
     rng = random.Random(f"{recipe.seed}/{step}/{place}")
-    part = next(p for p in CURRICULUM if step < p.until * recipe.steps)
-    return random_document(tokenizer, rng, questions=recipe.questions_per_document, tables=part.tables,
+    part = next(p for p in CURRICULUM if step < p.until)
+    tables = part.tables
+    if part.alike:
+        tables = (random.Random(f"{recipe.seed}/{step}").randint(*tables),) * 2
+    return random_document(tokenizer, rng, questions=recipe.questions_per_document, tables=tables,
                            max_columns=part.columns, shares=part.shares, max_skip=part.skip)  # fmt: skip
 
 
@@ -201,6 +216,7 @@ def held_out(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase, count: int)
 def train_rank(rank: int, world: int, out: Path, recipe: BaseRecipe, checkpoint_every: int, rendezvous: str) -> None:
     """One process of the training run."""
     torch.set_num_threads(1 if world > 1 else max(1, (os.cpu_count() or 2)))
+    parent = os.getppid()
     if world > 1:
         dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=world)
     tokenizer = AutoTokenizer.from_pretrained(out)
@@ -218,6 +234,8 @@ def train_rank(rank: int, world: int, out: Path, recipe: BaseRecipe, checkpoint_
     )
     began, questions, smooth = time.perf_counter(), 0, float("nan")
     for step in bar:
+        if world > 1 and os.getppid() != parent:
+            raise TrainingError("the process that started this one is gone", where=str(out), hint="start it again")
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate(step)
         total = torch.zeros(())
@@ -316,20 +334,33 @@ def _resume(out: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recip
 
 
 def train_base_model(out: Path, recipe: BaseRecipe, processes: int = 2, checkpoint_every: int = 200) -> None:
-    """Train (or go on training) into ``out``; the tokenizer is made first if it is not there."""
+    """Train (or go on training) into ``out``; the tokenizer is made first if it is not there.
+
+    Raises:
+        TrainingError: another training writes into ``out``; its checkpoint is of another recipe; the loss is not finite.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    if not (out / "tokenizer.json").exists():
-        train_tokenizer(sample_texts(recipe.seed, 2500), recipe.vocabulary).save_pretrained(str(out))
-    (out / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n", encoding="utf-8")
-    rendezvous = (out / "rendezvous").absolute()
-    rendezvous.unlink(missing_ok=True)
-    run: Callable[..., None] = train_rank
-    args = (processes, out, recipe, checkpoint_every, f"file://{rendezvous}")
-    if processes == 1:
-        run(0, *args)
-    else:
-        torch.multiprocessing.spawn(run, args=args, nprocs=processes)
-    rendezvous.unlink(missing_ok=True)
+    lock = FileLock(out / "training.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise TrainingError("another training writes into this folder", where=str(out),
+                            hint="wait for it, or train into another folder") from None  # fmt: skip
+    with lock:
+        if not (out / "tokenizer.json").exists():
+            train_tokenizer(sample_texts(recipe.seed, 2500), recipe.vocabulary).save_pretrained(str(out))
+        (out / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n", encoding="utf-8")
+        rendezvous = (out / "rendezvous").absolute()
+        rendezvous.unlink(missing_ok=True)
+        run: Callable[..., None] = train_rank
+        args = (processes, out, recipe, checkpoint_every, f"file://{rendezvous}")
+        if processes == 1:
+            run(0, *args)
+        else:
+            torch.multiprocessing.spawn(run, args=args, nprocs=processes)
+        rendezvous.unlink(missing_ok=True)
+    lock.release(force=True)
+    (out / "training.lock").unlink(missing_ok=True)
 
 
 def main(
