@@ -38,7 +38,7 @@ from askguru_lib.training.tokenizer import train_tokenizer
 
 @dataclass(frozen=True)
 class BaseRecipe:
-    """Everything that decides what the base model becomes."""
+    """Everything that decides what the base model becomes; ``start`` is a model of the same size to go on from."""
 
     hidden: int = 192
     layers: int = 5
@@ -55,6 +55,7 @@ class BaseRecipe:
     decay_share: float = 0.3
     weight_decay: float = 0.05
     induction: bool = True
+    start: str | None = None
 
     def rate(self, step: int) -> float:
         """Learning rate at a step: warm-up, plateau, linear decay to a twentieth over the last ``decay_share``."""
@@ -95,8 +96,12 @@ CURRICULUM = (
 
 
 def build_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase) -> MistralForCausalLM:
-    """A new model of the recipe's size, with the induction circuit written in if the recipe says so."""
+    """The recipe's model before its first step: new, with the induction circuit, or the one to start from."""
     torch.manual_seed(recipe.seed)
+    if recipe.start:
+        model = MistralForCausalLM.from_pretrained(recipe.start, dtype=torch.float32)
+        model.set_attn_implementation(ROWS)
+        return model
     config = MistralConfig(
         vocab_size=recipe.vocabulary, hidden_size=recipe.hidden, intermediate_size=recipe.feed_forward,
         num_hidden_layers=recipe.layers, num_attention_heads=recipe.heads, num_key_value_heads=recipe.heads,
@@ -193,9 +198,9 @@ def _groups(model: nn.Module, recipe: BaseRecipe) -> list[dict[str, Any]]:
 
 
 def stream(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase, step: int, place: int) -> Document:
-    """Document ``place`` of ``step``: small schemas first, then longer ones."""
+    """Document ``place`` of ``step``: small schemas first, then longer ones, unless the model knows schemas already."""
     rng = random.Random(f"{recipe.seed}/{step}/{place}")
-    part = next(p for p in CURRICULUM if step < p.until)
+    part = CURRICULUM[-1] if recipe.start else next(p for p in CURRICULUM if step < p.until)
     tables = part.tables
     if part.alike:
         tables = (random.Random(f"{recipe.seed}/{step}").randint(*tables),) * 2
@@ -337,7 +342,8 @@ def train_base_model(out: Path, recipe: BaseRecipe, processes: int = 2, checkpoi
     """Train (or go on training) into ``out``; the tokenizer is made first if it is not there.
 
     Raises:
-        TrainingError: another training writes into ``out``; its checkpoint is of another recipe; the loss is not finite.
+        TrainingError: another training writes into ``out``, or its checkpoint is of another recipe, or the loss is not
+            finite.
     """
     out.mkdir(parents=True, exist_ok=True)
     lock = FileLock(out / "training.lock", timeout=0)
@@ -347,7 +353,9 @@ def train_base_model(out: Path, recipe: BaseRecipe, processes: int = 2, checkpoi
         raise TrainingError("another training writes into this folder", where=str(out),
                             hint="wait for it, or train into another folder") from None  # fmt: skip
     with lock:
-        if not (out / "tokenizer.json").exists():
+        if not (out / "tokenizer.json").exists() and recipe.start:
+            AutoTokenizer.from_pretrained(recipe.start).save_pretrained(str(out))
+        elif not (out / "tokenizer.json").exists():
             train_tokenizer(sample_texts(recipe.seed, 2500), recipe.vocabulary).save_pretrained(str(out))
         (out / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n", encoding="utf-8")
         rendezvous = (out / "rendezvous").absolute()
@@ -369,10 +377,13 @@ def main(
     processes: Annotated[int, typer.Option(help="Data-parallel processes, one thread each.")] = 2,
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = BaseRecipe.learning_rate,
     seed: Annotated[int, typer.Option(help="Seed of data and weights.")] = BaseRecipe.seed,
+    decay_share: Annotated[float, typer.Option(help="Share of the steps, at the end, in which the rate falls.")] = 0.3,
     induction: Annotated[bool, typer.Option(help="Write the copy circuit into the weights before training.")] = True,
+    start: Annotated[str | None, typer.Option(help="Folder of a model of the same size to go on from.")] = None,
 ) -> None:
     """Train the small base model that the book fine-tunes."""
-    recipe = BaseRecipe(steps=steps, learning_rate=learning_rate, seed=seed, induction=induction)
+    recipe = BaseRecipe(steps=steps, learning_rate=learning_rate, seed=seed, decay_share=decay_share,
+                        induction=induction, start=start)  # fmt: skip
     train_base_model(out, recipe, processes)
 
 
