@@ -23,9 +23,12 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from askguru_lib.errors import DataError
+
+if TYPE_CHECKING:
+    from askguru_lib.databases.fitting import Fitted
 
 FIRST_EXAMPLE_ONLY = ("DATE", "TIME", "DATETIME", "TIMESTAMP")
 LONG_EXAMPLE, HIDDEN_EXAMPLE = 20, 50
@@ -142,6 +145,12 @@ class MSchema:
             lines.append("【Foreign keys】")
             lines += [self._key_line(k) for k in keys]
         return "\n".join(lines)
+
+    def fit(self, max_tokens: int, question: str | None = None, **options: Any) -> Fitted:
+        """This schema in at most ``max_tokens`` tokens: see :func:`askguru_lib.databases.fitting.fit`."""
+        from askguru_lib.databases.fitting import fit
+
+        return fit(self, max_tokens, question, **options)
 
     def _table_line(self, table: str, comment: str) -> str:
         name = _quote(table, _PLAIN_NAME)

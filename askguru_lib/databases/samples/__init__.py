@@ -1,4 +1,4 @@
-"""The embedded databases: four small schemas with seeded rows, and a hand-written question bank for each."""
+"""The embedded databases: twelve small schemas with seeded rows, and a hand-written question bank for each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ from tqdm import tqdm
 
 from askguru_lib.errors import DatabaseError
 
-NAMES: tuple[str, ...] = ("plant", "claims", "library", "airline")
+NAMES: tuple[str, ...] = (
+    *("plant", "claims"),  # cryptic names and codes: made to be fine-tuned for
+    *("library", "retail", "university", "music", "property", "hr", "energy"),
+    *("airline", "clinic", "football"),  # made to be kept from every stage of training
+)
 
 Populate = Callable[[random.Random, Faker], Iterator[tuple[str, list[dict[str, Any]]]]]
 
