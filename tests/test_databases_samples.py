@@ -199,12 +199,12 @@ def test_the_same_definition_builds_on_another_engine(name, folder):
 
 
 @every_database
-def test_codes_that_have_a_meaning_are_those_of_the_data(name, folder):
+def test_codes_that_have_a_meaning_stand_in_the_data(name, folder):
     with connect(folder, name) as db:
         for place, meanings in samples.definition(name).meanings.items():
             table, column = place.split(".", 1)
             query = f'SELECT DISTINCT "{column}" FROM "{table}" WHERE "{column}" IS NOT NULL'
-            assert {str(row[0]) for row in db.execute(query)} <= set(meanings), place
+            assert set(meanings) <= {str(row[0]) for row in db.execute(query)}, place
 
 
 def test_an_up_to_date_file_is_left_alone_and_force_builds_again(tmp_path):

@@ -8,7 +8,7 @@ import random
 import pytest
 import torch
 from filelock import FileLock
-from transformers import AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from askguru_lib.data.prompts import build_prompt, conversation
 from askguru_lib.errors import TrainingError
@@ -89,11 +89,21 @@ def test_killed_and_resumed_training_equals_an_unbroken_run(tmp_path):
     assert all(torch.equal(a[k], b[k]) for k in a)
 
 
-def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
+def test_a_checkpoint_of_another_recipe_is_refused(tmp_path, tokenizer):
+    tokenizer.save_pretrained(tmp_path)
     tiny = BaseRecipe(**{**vars(SMALL), "steps": 1, "documents_per_step": 1})
     train_base_model(tmp_path, tiny, processes=1)
     with pytest.raises(TrainingError, match="layers"):
         train_base_model(tmp_path, BaseRecipe(**{**vars(tiny), "layers": 3, "steps": 2}), processes=1)
+
+
+def test_a_model_may_go_on_from_another(tmp_path, tokenizer):
+    tokenizer.save_pretrained(tmp_path / "first")
+    train_base_model(tmp_path / "first", BaseRecipe(**{**vars(SMALL), "steps": 1}), processes=1)
+    onward = BaseRecipe(**{**vars(SMALL), "steps": 0, "start": str(tmp_path / "first")})
+    train_base_model(tmp_path / "second", onward, processes=1)
+    a, b = (AutoModelForCausalLM.from_pretrained(tmp_path / n).state_dict() for n in ("first", "second"))
+    assert all(torch.equal(a[k], b[k]) for k in a)
 
 
 def test_two_trainings_in_one_folder_are_refused(tmp_path):

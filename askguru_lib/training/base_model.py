@@ -47,10 +47,10 @@ class BaseRecipe:
     vocabulary: int = 3072
     rope_theta: float = 1e5
     seed: int = 11
-    steps: int = 4300
-    documents_per_step: int = 2
+    steps: int = 3600
+    documents_per_step: int = 4
     questions_per_document: int = 12
-    learning_rate: float = 1.25e-3
+    learning_rate: float = 1.5e-3
     warmup_steps: int = 40
     decay_share: float = 0.3
     weight_decay: float = 0.05
@@ -87,9 +87,8 @@ class Part:
 
 
 CURRICULUM = (
-    Part(600, (1, 3), 6),
-    Part(1000, (2, 5), 8, (0.06, 0.03), 300),
-    Part(1900, (2, 5), 8, (0.06, 0.03), 300, alike=True),
+    Part(430, (1, 3), 6),
+    Part(1440, (2, 5), 8, (0.06, 0.03), 300, alike=True),
     Part(math.inf, (3, 7), 9, (0.08, 0.04), 500, alike=True),
 )
 """Small schemas until copying works, then schemas as long as real ones."""

@@ -138,12 +138,12 @@ def _customers(rng: random.Random, fake: Faker, number: int) -> list[dict]:
                 "SignupDate": dt.date(2021, 6, 1) + dt.timedelta(days=rng.randint(0, 1480)),
             }
         )
-    customers.sort(key=lambda c: c["SignupDate"])  # numbered as they came
+    customers.sort(key=lambda c: str(c["SignupDate"]))  # numbered as they came
     return [{**c, "CustomerID": i} for i, c in enumerate(customers, 1)]
 
 
 def _products(rng: random.Random) -> list[dict]:
-    products = []
+    products: list[dict] = []
     for shelf, (_, _, items) in enumerate(_SHELVES, 11):
         for item, price, weight in (text.rsplit(" ", 2) for text in filter(None, items.split(", "))):
             for brand in rng.sample(_BRANDS, rng.randint(1, 3)):
@@ -174,7 +174,7 @@ def _shipped(rng: random.Random, order: dict) -> None:
 
 def _orders(rng: random.Random, customers: list[dict], number: int) -> list[dict]:
     keen = [0 if c["CustomerID"] % 12 == 0 else rng.choice([1, 1, 2, 3, 8]) for c in customers]
-    days = []
+    days: list[dt.date] = []
     while len(days) < number:
         day = _FIRST + dt.timedelta(days=rng.randint(0, (_LAST - _FIRST).days))
         busy = [6, 5, 6, 7, 8, 8, 6, 6, 6, 7, 11, 12][day.month - 1] * (day.year - 2019)  # busiest before Christmas

@@ -148,7 +148,7 @@ def _courses() -> tuple[list[dict], list[dict]]:
 
 
 def _lecturers(rng: random.Random, fake: Faker) -> list[dict]:
-    lecturers = []
+    lecturers: list[dict] = []
     for department, (*_, number) in enumerate(_DEPARTMENTS.values(), 1):
         for n in range(number):
             position = rng.choices(list(_POSITIONS), [p[0] for p in _POSITIONS.values()])[0] if n else "professor"
@@ -210,7 +210,8 @@ def _enrolments(rng: random.Random, students: list[dict], courses: dict, needs: 
     free = {o["offering_id"]: o["capacity"] for held in offerings.values() for o in held}
     enrolments = []
     for student in students:
-        talent, passed = rng.random(), set()
+        talent = rng.random()
+        passed: set = set()
         for day in (d for d in _TERMS if d > student["admitted_on"]):
             year = 1 + (day - student["admitted_on"]).days // 365
             pool = [o for o in offerings[day] if free[o["offering_id"]] and o["course_code"] not in passed]
