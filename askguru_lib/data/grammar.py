@@ -281,7 +281,8 @@ class Grammar:
         if "year" in said.split() and re.fullmatch(r"\d{4}", value):
             words = self.rng.choice(phrasing.YEARS[operator])
             form = self.rng.choice(["with {s} {w} {v}", "whose {s} is {w} {v}", "with a {s} {w} {v}", "{w} {v}"])
-            form = form if self._only_year(column) else form.replace("{w} {v}", "with {s} {w} {v}", form == "{w} {v}")
+            if form == "{w} {v}" and not self._only_year(column):
+                form = "with {s} {w} {v}"
         return Condition(tree, form.format(s=said, w=words, v=value))
 
     def _round(self, value: str) -> str:
