@@ -136,6 +136,7 @@ def execute(source: Path, target: Path, profile: str) -> None:
 
     partial = target.parent / ".partial" / source.name
     partial.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)  # a run that is killed must not leave the one before it to pass for its own
     began = time.monotonic()
     try:
         papermill.execute_notebook(
