@@ -263,6 +263,7 @@ def test_a_label_that_stands_twice_is_reported(tmp_path):
     assert lay_out(tmp_path, tmp_path / "out", twice) == ["notebooks/02_x.ipynb: notebooks/01_x.html has a fig-a, too"]
 
 
+@pytest.mark.slow
 def test_the_stored_chapters_make_a_book_without_loose_ends(tmp_path):
     chapters = {p.stem: nbformat.read(p, as_version=4) for p in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))}
     problems = lay_out(tmp_path, tmp_path / "out", chapters)

@@ -89,6 +89,7 @@ def test_killed_and_resumed_training_equals_an_unbroken_run(tmp_path):
     assert all(torch.equal(a[k], b[k]) for k in a)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_recipe_is_refused(tmp_path, tokenizer):
     tokenizer.save_pretrained(tmp_path)
     tiny = BaseRecipe(**{**vars(SMALL), "steps": 1, "documents_per_step": 1})
@@ -97,6 +98,7 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path, tokenizer):
         train_base_model(tmp_path, BaseRecipe(**{**vars(tiny), "layers": 3, "steps": 2}), processes=1)
 
 
+@pytest.mark.slow
 def test_a_model_may_go_on_from_another(tmp_path, tokenizer):
     tokenizer.save_pretrained(tmp_path / "first")
     train_base_model(tmp_path / "first", BaseRecipe(**{**vars(SMALL), "steps": 1}), processes=1)

@@ -314,6 +314,7 @@ def test_answer_loss_equals_the_models_own(base: Path, data: tuple[Path, Path], 
 # --- resume -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed_at", [6, 8])
 def test_reference_defect_no_real_resume(killed_at: int, base: Path, data: tuple[Path, Path], tmp_path: Path) -> None:
     """Killed after a checkpoint and continued: the same losses and the same weights, dropout included."""
@@ -330,6 +331,7 @@ def test_reference_defect_no_real_resume(killed_at: int, base: Path, data: tuple
         torch.testing.assert_close(tensor, weights(again.adapter)[name], atol=0, rtol=0)
 
 
+@pytest.mark.slow
 def test_torn_checkpoint_is_passed_over(base: Path, data: tuple[Path, Path], tmp_path: Path) -> None:
     out = tmp_path / "model"
     with pytest.raises(KeyboardInterrupt):
@@ -345,6 +347,7 @@ def test_torn_checkpoint_is_passed_over(base: Path, data: tuple[Path, Path], tmp
     assert steps == [4]
 
 
+@pytest.mark.slow
 def test_finished_run_returns_at_once_and_new_data_trains_anew(
     base: Path, data: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -358,6 +361,7 @@ def test_finished_run_returns_at_once_and_new_data_trains_anew(
     assert train(cfg, *data, out).metrics["samples"] == 20
 
 
+@pytest.mark.slow
 def test_checkpoint_of_another_configuration_is_refused(base: Path, data: tuple[Path, Path], tmp_path: Path) -> None:
     out = tmp_path / "model"
     with pytest.raises(KeyboardInterrupt):
@@ -387,6 +391,7 @@ def test_missing_files_say_which_command_makes_them(base: Path, data: tuple[Path
         merge_adapter(base, tmp_path / "no-adapter", tmp_path / "merged")
 
 
+@pytest.mark.slow
 def test_execution_accuracy_is_measured_while_training(base: Path, tmp_path: Path) -> None:
     """Only samples that ask for SQL are executed; the score stands in the log beside the loss."""
     from sqlalchemy import inspect

@@ -85,6 +85,7 @@ def test_loss_and_gradient_are_those_of_the_samples_alone(tmp_path):
     assert (together[1] - alone[1]).norm() < 1e-5 * alone[1].norm()
 
 
+@pytest.mark.slow
 def test_training_on_shared_rows_can_be_killed_and_resumed(tmp_path):
     base = save_random_model(tmp_path / "base")
     data = write(tmp_path / "train.jsonl", samples(24)), write(tmp_path / "val.jsonl", samples(4))
