@@ -52,6 +52,9 @@ Output = Annotated[
 def databases(
     folder: Annotated[Path, typer.Option("--folder", help="Receives the databases and their db_conn.json.")],
     names: Annotated[list[str] | None, typer.Option("--name", help="Only these (may be repeated).")] = None,
+    engine: Annotated[
+        Literal["sqlite", "duckdb", "postgresql"], typer.Option("--engine", help="postgresql: a server from a wheel.")
+    ] = "sqlite",
 ) -> None:
     """Build the embedded sample databases.
 
@@ -59,27 +62,40 @@ def databases(
     """
     from askguru_lib.databases.samples import NAMES, build_all
 
-    typer.echo(build_all(folder, tuple(names) if names else NAMES))
+    typer.echo(build_all(folder, tuple(names) if names else NAMES, engine))
 
 
 @app.command()
 def process(
-    raw_data_path: Annotated[Path, typer.Option("--raw_data_path", help="Questions with their SQL, raw format.")],
-    db_conn_config: Connections,
+    raw_data_path: Annotated[
+        Path,
+        typer.Option("--raw_data_path", help="Questions with their SQL (raw format), or Spider's or BIRD's folder."),
+    ],
     processed_data_dir: Annotated[Path, typer.Option("--processed_data_dir", help="Receives processed and rejected.")],
+    db_conn_config: Annotated[
+        Path | None, typer.Option("--db_conn_config", help="db_conn.json. Spider and BIRD bring their databases.")
+    ] = None,
+    split: Annotated[str, typer.Option("--split", help="Of Spider or BIRD: dev, train or test.")] = "dev",
     config: Config = None,
     resume: Annotated[bool, typer.Option("--resume/--no_resume", help="Go on where a killed call stopped.")] = True,
 ) -> None:
     """Run every gold query on its database; keep what can be trusted, list what cannot.
 
     Example: askguru process --raw_data_path raw.json --db_conn_config db_conn.json --processed_data_dir processed/
+
+    Example: askguru process --raw_data_path bird/dev --processed_data_dir processed/
     """
     from askguru_lib.data.processing import process_data
 
-    report = process_data(raw_data_path, db_conn_config, processed_data_dir, config=_config(config), resume=resume)
+    settings = _config(config)
+    report = process_data(
+        raw_data_path, db_conn_config, processed_data_dir, config=settings, resume=resume, split=split
+    )
     typer.echo(f"{report.processed}: {_counted(report.counts)}")
     if report.reasons:
         typer.echo(f"{report.rejected}: {_counted(report.reasons)}")
+    for warning in report.warnings:
+        typer.echo(f"note: {warning}", err=True)
 
 
 @app.command()

@@ -25,8 +25,13 @@ class Section(BaseModel):
 class DatabasesConfig(Section):
     engine: Dialect = Field("sqlite", description="Engine on which the embedded databases are built.")
     targets: list[str] = Field(["plant", "claims"], description="'Your database': what the model is fine-tuned for.")
-    training: list[str] = Field(["library"], description="Databases used for training only.")
-    unseen: list[str] = Field(["airline"], description="Databases that no training stage ever touches.")
+    training: list[str] = Field(
+        ["library", "retail", "university", "music", "property", "hr", "energy"],
+        description="Databases used for training only.",
+    )
+    unseen: list[str] = Field(
+        ["airline", "clinic", "football"], description="Databases that no training stage ever touches."
+    )
 
     @model_validator(mode="after")
     def _disjoint(self) -> DatabasesConfig:
@@ -55,10 +60,15 @@ class ExecutionConfig(Section):
 
 
 class SynthesisConfig(Section):
-    train_pairs: int = Field(700, ge=0, description="Synthesised question/SQL pairs per target and training database.")
-    test_pairs: int = Field(80, ge=0, description="Synthesised test pairs per target and unseen database.")
+    train_pairs: int = Field(700, ge=0, description="Synthesised question/SQL pairs to train on, per target.")
+    replay_pairs: int = Field(150, ge=0, description="The same per training-only database.")
+    test_pairs: int = Field(80, ge=0, description="Synthesised pairs to be examined on, per target.")
+    unseen_pairs: int = Field(20, ge=0, description="The same per unseen database.")
     bank_test_share: float = Field(
         0.5, ge=0, le=1, description="Share of a target's hand-written bank kept for the test."
+    )
+    unseen_bank_share: float = Field(
+        1.0, ge=0, le=1, description="Share of an unseen database's hand-written bank that is asked."
     )
 
 

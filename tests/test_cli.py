@@ -65,7 +65,9 @@ def test_process_takes_the_seeds_flags_in_both_spellings(
 ) -> None:
     from askguru_lib.data import processing
 
-    report = SimpleNamespace(processed="p.jsonl", rejected="r.jsonl", counts={"read": 3}, reasons={"empty": 1})
+    report = SimpleNamespace(
+        processed="p.jsonl", rejected="r.jsonl", counts={"read": 3}, reasons={"empty": 1}, warnings=[]
+    )
     monkeypatch.setattr(processing, "process_data", spy := Spy(report))
     raw, conn = style.split()
     assert run("process", raw, "raw.json", conn, "db.json", "--processed_data_dir", "out") == 0

@@ -276,7 +276,7 @@ def test_the_same_question_on_another_database_is_no_leak() -> None:
     assert check_leakage(nl2sql("plant", 10), nl2sql("airline", 10)) == []
 
 
-def test_a_leaking_source_is_refused(project: Project) -> None:
+def test_reference_defect_test_sql_in_training_and_validation(project: Project) -> None:
     write_jsonl(project.root / "processed" / "test_target.jsonl", nl2sql("plant", 1, first=5))
     with pytest.raises(DataError, match="leaks into training"):
         project.assemble()

@@ -1,14 +1,17 @@
 import json
+import random
 import sqlite3
 from pathlib import Path
 
 import pytest
+import sqlglot
 
 from askguru_lib.config import RunConfig
 from askguru_lib.data import processing
 from askguru_lib.data.files import read_records, write_json, write_jsonl
 from askguru_lib.data.processing import process_data
 from askguru_lib.data.stability import boundary_probe, changes_by_itself, ties_at_boundary
+from askguru_lib.databases import samples
 from askguru_lib.errors import DatabaseError, DataError
 
 CONFIG = RunConfig.build({"execution": {"timeout_s": 1, "workers": 1}})
@@ -206,3 +209,50 @@ def test_clock_and_chance_are_seen_in_the_tree(sql: str, dialect: str, changes: 
 def test_reference_defect_gold_never_executed(tmp_path: Path, conn: Path):
     report = process_data(bank(tmp_path, {"SQL": "SELECT COUNT(*) FROM absent"}), conn, tmp_path / "out", config=CONFIG)
     assert report.counts["processed"] == 0
+
+
+# -- thirty faults of ten kinds, planted into the banks ----------------------------------------------------------
+
+
+def spoil(record: dict[str, str], kind: str) -> object:
+    """One sound record with one fault."""
+    sql = record["SQL"]
+    names = [t.name for t in sqlglot.parse_one(sql, read="sqlite").find_all(sqlglot.exp.Table)]
+    table = next(name for name in names if name in samples.definition(record["db_id"]).metadata.tables)
+    changes = {
+        "misspelt keyword": {"SQL": sql.replace("SELECT", "SELCT", 1)},
+        "unknown table": {"SQL": sql.replace(table, f"{table}_old")},
+        "unknown column": {"SQL": f'SELECT no_such_column FROM "{table}"'},
+        "writes": {"SQL": f'DELETE FROM "{table}"'},
+        "never ends": {"SQL": FOREVER},
+        "returns nothing": {"SQL": f'SELECT * FROM "{table}" WHERE 1 = 0'},
+        "limit without order": {"SQL": f'SELECT * FROM "{table}" LIMIT 3'},
+        "depends on the day": {"SQL": f"SELECT COUNT(*), date('now') FROM \"{table}\""},
+        "field missing": {"SQL": None},
+        "unknown database": {"db_id": record["db_id"] + "_2"},
+    }
+    return {**record, **changes[kind]}
+
+
+KINDS = {
+    "misspelt keyword": "error", "unknown table": "error", "unknown column": "error", "writes": "error",
+    "never ends": "timeout", "returns nothing": "empty", "limit without order": "non_deterministic",
+    "depends on the day": "non_deterministic", "field missing": "malformed", "unknown database": "unknown_database",
+}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_thirty_planted_faults_of_ten_kinds_are_all_found_and_none_is_invented(tmp_path: Path):
+    connections = samples.build_all(tmp_path)
+    banks = [record for name in samples.NAMES for record in samples.bank(name)]
+    rng = random.Random(30)
+    victims = rng.sample(banks, 30)
+    planted = [(kind, spoil(victim, kind)) for kind, victim in zip(list(KINDS) * 3, victims, strict=True)]
+    mixed: list[tuple[str | None, object]] = [*((None, record) for record in banks), *planted]
+    rng.shuffle(mixed)
+    raw = write_json(tmp_path / "raw.json", [record for _, record in mixed])
+    report = process_data(raw, connections, tmp_path / "out", config=RunConfig.build({"execution": {"timeout_s": 2}}))
+    found = {r["idx"]: r["reason"] for r in read_records(report.rejected)}
+    assert found == {idx: KINDS[kind] for idx, (kind, _) in enumerate(mixed) if kind}
+    assert len(found) == 30
+    assert report.counts == {"read": len(banks) + 30, "processed": len(banks), "rejected": 30}

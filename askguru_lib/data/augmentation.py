@@ -341,7 +341,7 @@ def _restricted(old: MSchema, columns: dict[str, list[str]], keys: Iterable[list
     new = MSchema(old.db_id, old.schema)
     for table, names in columns.items():
         fields = old.tables[table]["fields"]
-        new.tables[table] = {"comment": old.tables[table]["comment"], "fields": {c: fields[c] for c in names}}
+        new.tables[table] = {**old.tables[table], "fields": {c: fields[c] for c in names}}
     for key in keys:
         elsewhere = key[2] not in (None, old.schema)
         if key[1] in columns.get(str(key[0]), ()) and (elsewhere or key[4] in columns.get(str(key[3]), ())):

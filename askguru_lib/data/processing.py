@@ -26,6 +26,7 @@ from askguru_lib.data.files import (
     write_jsonl,
     write_manifest,
 )
+from askguru_lib.data.layouts import import_benchmark
 from askguru_lib.data.stability import boundary_probe, changes_by_itself, ties_at_boundary
 from askguru_lib.databases.connection import DatabaseConnections, load_connections
 from askguru_lib.databases.executor import Executor, Result
@@ -48,12 +49,14 @@ class ProcessingReport:
         rejected: records that were set aside, each with its reason and message, as JSON Lines.
         counts: ``read``, ``processed``, ``rejected``.
         reasons: how many were set aside, by reason.
+        warnings: what could not be read of the schemas, and comments on what is not there.
     """
 
     processed: Path
     rejected: Path
     counts: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -71,21 +74,24 @@ class _Raw:
 
 def process_data(
     raw_data_path: str | Path,
-    db_conn_config: str | Path,
+    db_conn_config: str | Path | None,
     processed_data_dir: str | Path,
     *,
     config: RunConfig | None = None,
     resume: bool = True,
+    split: str = "dev",
 ) -> ProcessingReport:
     """Run every gold query of a raw file and write what can be trusted, and what cannot, each with its reason.
 
     Args:
-        raw_data_path: JSON list or JSON Lines of ``{"db_id", "question", "evidence"?, "SQL", "difficulty"?}``.
-        db_conn_config: ``db_conn.json``.
+        raw_data_path: JSON list or JSON Lines of ``{"db_id", "question", "evidence"?, "SQL", "difficulty"?}``, or a
+            folder in Spider's or BIRD's layout (:mod:`askguru_lib.data.layouts`).
+        db_conn_config: ``db_conn.json``; None for such a folder, which has its databases with it.
         processed_data_dir: receives ``processed_<dialect>.jsonl``, ``rejected.jsonl``, ``summary.json`` and
             ``manifest.json``.
         config: limits of execution and how schemas are shown; defaults otherwise.
         resume: go on where a killed call stopped, and do nothing where a finished one has the same inputs.
+        split: of such a folder: ``dev``, ``train`` or ``test``.
 
     Raises:
         DataError: the raw file is unreadable, malformed (file and line) or empty.
@@ -94,9 +100,16 @@ def process_data(
     started = time.time()
     config = config or RunConfig()
     raw_path, folder = Path(raw_data_path), Path(processed_data_dir)
+    warnings: list[str] = []
+    if raw_path.is_dir():
+        imported = import_benchmark(raw_path, folder / "raw", split)
+        raw_path, db_conn_config = imported.raw, db_conn_config or imported.db_conn
+        warnings += imported.warnings
+    if db_conn_config is None:
+        raise DataError("no connections are given", where=str(raw_path), hint="give a db_conn.json")
     connections = load_connections(db_conn_config)
     total, used = _survey(raw_path)
-    schemas = _schemas(connections, [db_id for db_id in connections.db_ids if db_id in used], config)
+    schemas = _schemas(connections, [db_id for db_id in connections.db_ids if db_id in used], config, warnings)
     fingerprint = _fingerprint(raw_path, connections, schemas, config)
     report = ProcessingReport(folder / f"processed_{connections.dialect}.jsonl", folder / "rejected.jsonl")
     if resume and (done := _finished(report, fingerprint)):
@@ -111,7 +124,7 @@ def process_data(
     rejected = sum(reasons.values())
     counts = {"read": total, "processed": total - rejected, "rejected": rejected}
     by_reason = {reason: reasons[reason] for reason in REASONS if reasons[reason]}
-    summary = {"fingerprint": fingerprint, "counts": counts, "reasons": by_reason}
+    summary = {"fingerprint": fingerprint, "counts": counts, "reasons": by_reason, "warnings": warnings}
     write_manifest(
         folder,
         inputs=[raw_path, Path(db_conn_config)],
@@ -121,7 +134,7 @@ def process_data(
     )
     write_json(folder / "summary.json", summary)
     outcomes.unlink()
-    return ProcessingReport(report.processed, report.rejected, counts, by_reason)
+    return ProcessingReport(report.processed, report.rejected, counts, by_reason, warnings)
 
 
 def _survey(path: Path) -> tuple[int, set[str]]:
@@ -136,14 +149,17 @@ def _survey(path: Path) -> tuple[int, set[str]]:
     return total, used
 
 
-def _schemas(connections: DatabaseConnections, db_ids: Sequence[str], config: RunConfig) -> dict[str, str]:
-    shown = config.schema_
-    return {
-        db_id: SchemaEngine(connections.engine(db_id), db_id).mschema.to_mschema(
+def _schemas(
+    connections: DatabaseConnections, db_ids: Sequence[str], config: RunConfig, warnings: list[str]
+) -> dict[str, str]:
+    shown, schemas = config.schema_, {}
+    for db_id in tqdm(db_ids, desc="schemas", unit="db", delay=2, file=sys.stderr):
+        engine = SchemaEngine(connections.engine(db_id), db_id)
+        schemas[db_id] = engine.mschema.to_mschema(
             example_num=shown.example_num, show_type_detail=shown.show_type_detail
         )
-        for db_id in db_ids
-    }
+        warnings += (f"{db_id}: {warning}" for warning in engine.warnings)
+    return schemas
 
 
 def _fingerprint(raw: Path, connections: DatabaseConnections, schemas: dict[str, str], config: RunConfig) -> str:
@@ -159,7 +175,9 @@ def _finished(report: ProcessingReport, fingerprint: str) -> ProcessingReport | 
     found = read_json(summary)
     if found.get("fingerprint") != fingerprint:
         return None
-    return ProcessingReport(report.processed, report.rejected, found["counts"], found["reasons"])
+    return ProcessingReport(
+        report.processed, report.rejected, found["counts"], found["reasons"], found.get("warnings", [])
+    )
 
 
 def _run_all(

@@ -145,12 +145,14 @@ def build_prompt(
         candidates: ``(sql, result preview)`` pairs to choose from, labelled A, B, C …
 
     Raises:
-        DataError: unknown task or dialect.
+        DataError: unknown task or dialect, or more candidates than letters.
     """
     if task_name not in TEMPLATES:
         raise DataError(f"unknown task '{task_name}'", where="task_name", hint=f"one of {', '.join(TEMPLATES)}")
     if dialect not in DIALECT_NAMES:
         raise DataError(f"unknown dialect '{dialect}'", where="dialect", hint=f"one of {', '.join(DIALECT_NAMES)}")
+    if len(candidates) > len(ascii_uppercase):
+        raise DataError(f"{len(candidates)} candidates", where=task_name, hint=f"at most {len(ascii_uppercase)}")
     labels = ascii_uppercase[: len(candidates)]
     return TEMPLATES[task_name][order].format(
         db_schema=db_schema,

@@ -43,6 +43,9 @@ class ConnectionFile(BaseModel):
     databases: dict[str, str] = Field(
         min_length=1, description="db_id → database name, or file for an embedded engine."
     )
+    comments: dict[str, str] = Field(
+        default_factory=dict, description="db_id → file of comments, for databases that have few of their own."
+    )
 
 
 class DatabaseConnections:
@@ -150,8 +153,10 @@ class DatabaseConnections:
                 where=f"{self._where}: databases.{db_id}",
                 hint="build it first (python -m askguru_lib.databases.samples for the course's own) or mend the path",
             )
+        notes = self._settings.comments.get(db_id)
         try:
-            return open_engine(url, read_only)
+            engine = open_engine(url, read_only)
+            return engine.execution_options(comments=self._folder / notes) if notes else engine
         except ModuleNotFoundError as e:
             raise DatabaseError(
                 f"the Python driver '{e.name}' is not installed",

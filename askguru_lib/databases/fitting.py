@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -67,8 +68,11 @@ def fit(
     """
     left, shown, dropped = schema.copy(), example_num, []
 
+    def count(some: MSchema) -> int:
+        return count_tokens(some.to_mschema(example_num=shown))
+
     def tokens() -> int:
-        return count_tokens(left.to_mschema(example_num=shown))
+        return count(left)
 
     while tokens() > max_tokens and shown:
         shown -= 1
@@ -82,38 +86,50 @@ def fit(
                 holder["comment"] = ""
             dropped.append(what)
     if tokens() > max_tokens:
-        dropped += _drop_names(schema, left, question, lambda: tokens() > max_tokens)
+        steps = _steps(schema, question)
+        # Every step only shortens, so the fewest that are enough are found by halving, not one after the other.
+        few = bisect_left(range(len(steps)), True, key=lambda n: count(_without(left, steps[:n])) <= max_tokens)
+        left = _without(left, steps[:few])
+        dropped += [f"column {table}.{column}" if column else f"table {table}" for table, column in steps[:few]]
     if tokens() > max_tokens:
         raise DataError(f"the keys of the schema alone take {tokens()} tokens, {max_tokens} are allowed",
                         where=f"database {schema.db_id!r}", hint="allow more, or select tables")  # fmt: skip
     return Fitted(left, left.to_mschema(example_num=shown), tokens(), shown, tuple(dropped))
 
 
-def _drop_names(whole: MSchema, left: MSchema, question: str | None, too_long: Callable[[], bool]) -> list[str]:
-    """Drop columns from the least relevant on, and a table with its last column that is no key; say which."""
-    scores = relevance(whole, question)
-    keys = {(str(k[i]), str(k[i + 1])) for k in whole.foreign_keys for i in (0, 3)}
-    keys |= {(t, c) for t, c, field in whole.columns() if field["primary_key"]}
-    tables = {t: max((s for (table, _), s in scores.items() if table == t), default=0.0) for t in whole.tables}
+def _steps(schema: MSchema, question: str | None) -> list[tuple[str, str | None]]:
+    """What to drop, least relevant first: whole tables as ``(table, None)``, then columns that are no keys."""
+    scores = relevance(schema, question)
+    keys = {(str(k[i]), str(k[i + 1])) for k in schema.foreign_keys for i in (0, 3)}
+    keys |= {(t, c) for t, c, field in schema.columns() if field["primary_key"]}
+    tables = dict.fromkeys(schema.tables, 0.0)
+    for (table, _), score in scores.items():
+        tables[table] = max(tables[table], score)
     best = max(tables.values(), default=0.0)
-    needed = _joined({t for t, score in tables.items() if best and score > best / 2}, whole)
-    dropped: list[str] = []
-    # Whole tables that neither the question nor a join between its tables needs, then columns of the others.
-    for table in sorted(tables, key=lambda t: (tables[t], -list(tables).index(t))):
-        if too_long() and table not in needed and len(left.tables) > 1:
-            del left.tables[table]
-            left.foreign_keys = [k for k in left.foreign_keys if table not in (k[0], k[3])]
-            dropped.append(f"table {table}")
-    order = sorted(scores, key=lambda name: (tables[name[0]], scores[name], -_place(whole, name)))
-    for table, column in order:
-        if too_long() and table in left.tables and (table, column) not in keys:
-            del left.tables[table]["fields"][column]
-            dropped.append(f"column {table}.{column}")
-    return dropped
+    needed = _joined({t for t, score in tables.items() if best and score > best / 2}, schema)
+    place = {table: number for number, table in enumerate(tables)}
+    order = sorted(tables, key=lambda t: (tables[t], -place[t]))
+    # Whole tables that neither the question nor a join between its tables needs; one always stays.
+    droppable = [t for t in order if t not in needed]
+    gone = droppable if needed else droppable[:-1]
+    position = {name: number for number, name in enumerate(scores)}
+    columns = sorted(
+        (name for name in scores if name[0] not in gone and name not in keys),
+        key=lambda name: (tables[name[0]], scores[name], -position[name]),
+    )
+    return [*((table, None) for table in gone), *columns]
 
 
-def _place(schema: MSchema, name: tuple[str, str]) -> int:
-    return list(schema.tables[name[0]]["fields"]).index(name[1])
+def _without(schema: MSchema, steps: Iterable[tuple[str, str | None]]) -> MSchema:
+    """The schema after these steps."""
+    gone = set(steps)
+    left = MSchema(schema.db_id, schema.schema)
+    for table, info in schema.tables.items():
+        if (table, None) not in gone:
+            fields = {column: field for column, field in info["fields"].items() if (table, column) not in gone}
+            left.tables[table] = {**info, "fields": fields}
+    left.foreign_keys = [k for k in schema.foreign_keys if k[0] in left.tables and (k[3] in left.tables or k[2])]
+    return left
 
 
 def _joined(tables: set[str], schema: MSchema) -> set[str]:

@@ -34,7 +34,7 @@ FIRST_EXAMPLE_ONLY = ("DATE", "TIME", "DATETIME", "TIMESTAMP")
 LONG_EXAMPLE, HIDDEN_EXAMPLE = 20, 50
 _PLAIN_NAME = re.compile(r"[^\s\"(),.:=\[\]#【】](?:[^\"(),.:=\[\]【】\r\n\t]*[^\s\"(),.:=\[\]【】])?")
 _PLAIN_TEXT = re.compile(r"[^\s\",()\[\]](?:[^\",()\[\]\r\n\t\x0b\x0c\x1c-\x1e\x85\u2028\u2029]*[^\s\",()\[\]])?")
-_PLAIN_TYPE = re.compile(r"\w[\w ]*(?:\([\w ,.]*\))?[\w ]*")
+_PLAIN_TYPE = re.compile(r"\w[\w ]*(?:\([\w ,.'-]*\))?[\w ]*")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
@@ -42,8 +42,9 @@ class MSchema:
     """A database's tables, columns, comments, example values and foreign keys.
 
     Attributes:
-        tables: ``{table: {"comment": str, "fields": {column: {"type", "primary_key", "nullable", "default",
-            "comment", "examples", "category", "dim_or_meas"}}}}``
+        tables: ``{table: {"comment": str, "unique": [[column, …], …], "fields": {column: {"type", "primary_key",
+            "nullable", "default", "comment", "examples", "category", "dim_or_meas"}}}}``; ``unique`` lists the column
+            sets besides the primary key of which no two rows share their values.
         foreign_keys: ``[table, column, referred schema or None, referred table, referred column]`` each.
     """
 
@@ -64,7 +65,7 @@ class MSchema:
 
     def add_table(self, name: str, fields: dict[str, dict[str, Any]] | None = None, comment: str | None = "") -> None:
         """Add a table; ``fields`` as in :attr:`tables`."""
-        self.tables[name] = {"comment": comment or "", "fields": dict(fields or {})}
+        self.tables[name] = {"comment": comment or "", "unique": [], "fields": dict(fields or {})}
 
     def add_field(
         self,
@@ -264,8 +265,9 @@ def _type_name(raw: str) -> str:
 
 
 def _field_line(column: str, field: dict[str, Any], example_num: int, show_type_detail: bool) -> str:
-    kind = str(field["type"]) if show_type_detail else _type_name(field["type"])
-    parts = [f"{_quote(column, _PLAIN_NAME)}:{_quote(kind.upper(), _PLAIN_TYPE)}"]
+    head, *detail = str(field["type"]).partition("(")  # in the bracket, an enumeration's values keep their case
+    kind = head.upper() + "".join(detail) if show_type_detail else head.strip().upper()
+    parts = [f"{_quote(column, _PLAIN_NAME)}:{_quote(kind, _PLAIN_TYPE)}"]
     if field["comment"]:
         comment = field["comment"]
         plain = comment != "Primary Key" and not comment.startswith("Examples:")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,9 @@ class SchemaEngine:
         db_name: name printed in the M-Schema; by default the engine's database.
         schema: the engine's schema to read; by default its default schema, which is not prefixed to table names.
         comments: ``{"tables": {table: text}, "columns": {"table.column": text}, "values": {"table.column": {code:
-            meaning}}}``, each part optional, laid over the database's own comments. For SQLite, which has none,
-            ``<name>.comments.json`` beside the file is read as well.
+            meaning}}}``, each part optional, laid over the database's own comments. The file that ``db_conn.json``
+            names under ``comments`` is read as well; for SQLite, which keeps no comments, ``<name>.comments.json``
+            beside the database is enough.
         max_examples: example values kept per column.
 
     Attributes:
@@ -80,7 +82,8 @@ class SchemaEngine:
                 self._schema = None if schema == default else schema
                 self._default = default
                 sidecar = _sidecar_comments(connection)
-                self._notes = {**sidecar.get("columns", {}), **(comments or {}).get("columns", {})}
+                notes = {**sidecar.get("columns", {}), **(comments or {}).get("columns", {})}
+                self._notes = {column.casefold(): text for column, text in notes.items()}
                 name = db_name or Path(str(engine.url.database or "database")).stem
                 self.mschema = MSchema(name, self._schema)
                 self._read(connection, inspector)
@@ -102,9 +105,10 @@ class SchemaEngine:
             for (_, t), key in inspector.get_multi_pk_constraint(schema, kind=kind).items()
         }
         views = {*inspector.get_view_names(schema), *_materialized(inspector, schema)}
-        comments = _table_comments(inspector, schema)
+        comments, unique = _table_comments(inspector, schema), _unique(inspector, schema)
         for table in sorted(columns):
             self.mschema.add_table(table, comment=comments.get(table) or ("view" if table in views else ""))
+            self.mschema.tables[table]["unique"] = sorted(unique.get(table, ()))
             keys = primary.get(table, set())
             linked = {c for key in foreign.get(table, ()) for c in key["constrained_columns"]}
             # A view may hide an aggregate over everything, so its rows are never asked for.
@@ -119,7 +123,7 @@ class SchemaEngine:
         name = str(column["name"])
         listed = list(getattr(column["type"], "enums", None) or ())
         printed = self._type_name(column["type"])
-        comment = self._notes.get(f"{table}.{name}") or column.get("comment") or ""
+        comment = self._notes.get(f"{table}.{name}".casefold()) or column.get("comment") or ""
         category = self._types.category(printed, name, values, comment=comment, is_key=name in keys | linked)
         self.mschema.add_field(
             table,
@@ -207,22 +211,22 @@ class SchemaEngine:
 
     def _lay_over(self, comments: Comments) -> None:
         tables = self.mschema.tables
-        for table, text in comments.get("tables", {}).items():
-            if table in tables:
-                tables[table]["comment"] = text
-            else:
-                self._warn_unknown("table", table, tables)
         fields = {f"{t}.{c}": field for t, c, field in self.mschema.columns()}
-        for column, text in comments.get("columns", {}).items():
-            if column in fields:
-                fields[column]["comment"] = text
+        for table, text in self._known("table", comments.get("tables", {}), tables):
+            tables[table]["comment"] = text
+        for column, text in self._known("column", comments.get("columns", {}), fields):
+            fields[column]["comment"] = text
+        for column, meanings in self._known("column", comments.get("values", {}), fields):
+            self.meanings.setdefault(column, {}).update(meanings)
+
+    def _known(self, kind: str, notes: Mapping[str, Any], names: Iterable[str]) -> Iterator[tuple[str, Any]]:
+        """The notes on what is there, spelt as the database spells it; the others become warnings."""
+        spelt = {**{name.casefold(): name for name in names}, **{name: name for name in names}}
+        for name, note in notes.items():
+            if real := spelt.get(name) or spelt.get(name.casefold()):
+                yield real, note
             else:
-                self._warn_unknown("column", column, fields)
-        for column, meanings in comments.get("values", {}).items():
-            if column in fields:
-                self.meanings.setdefault(column, {}).update(meanings)
-            else:
-                self._warn_unknown("column", column, fields)
+                self._warn_unknown(kind, name, names)
 
     def _warn_unknown(self, kind: str, name: str, known: Iterable[str]) -> None:
         near = difflib.get_close_matches(name, list(known), n=1)
@@ -245,7 +249,28 @@ def _table_comments(inspector: Inspector, schema: str | None) -> dict[str, str |
     return {table: comment["text"] for (_, table), comment in found.items()}
 
 
+def _unique(inspector: Inspector, schema: str | None) -> dict[str, list[list[str]]]:
+    """Column sets under a unique constraint or a unique index that covers every row, by table."""
+    found: dict[str, dict[tuple[str, ...], None]] = {}
+    for read in (inspector.get_multi_unique_constraints, inspector.get_multi_indexes):
+        try:
+            with warnings.catch_warnings():  # an index on an expression is skipped, which is what we want
+                warnings.simplefilter("ignore", exc.SAWarning)
+                listed: Any = read(schema, kind=ObjectKind.TABLE)
+        except NotImplementedError:
+            continue
+        for (_, table), entries in listed.items():
+            for entry in entries:
+                partial = any("where" in option for option in entry.get("dialect_options", {}))
+                columns = tuple(entry["column_names"])
+                if entry.get("unique", True) and None not in columns and not partial:
+                    found.setdefault(table, {})[columns] = None
+    return {table: [list(columns) for columns in sets] for table, sets in found.items()}
+
+
 def _sidecar_comments(connection: sa.Connection) -> Comments:
+    if named := connection.get_execution_options().get("comments"):
+        return read_comments(named)
     if connection.dialect.name != "sqlite":
         return {}
     file = next((row[2] for row in connection.exec_driver_sql("PRAGMA database_list") if row[1] == "main"), "")
@@ -268,6 +293,8 @@ def read_comments(path: str | Path) -> dict[str, dict[str, Any]]:
     hint = 'it reads {"tables": {"t": "text"}, "columns": {"t.c": "text"}, "values": {"t.c": {"code": "meaning"}}}'
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise DataError(f"cannot read the comments ({e.strerror})", where=str(path), hint="check the path") from None
     except json.JSONDecodeError as e:
         raise DataError(f"malformed JSON: {e.msg}", where=f"{path}:{e.lineno}", hint=hint) from None
     if not isinstance(data, dict) or not set(data) <= {"tables", "columns", "values"}:

@@ -5,13 +5,22 @@ by hatching, marker and line style as well as by colour, so that it prints. No f
 with the call and the notebook displays it once.
 """
 
-from askguru_lib.plots.data import column_profile, er_diagram, length_histogram, loss_mask, mixture_bars, token_bars
+from askguru_lib.plots.data import (
+    column_profile,
+    count_grid,
+    er_diagram,
+    length_histogram,
+    loss_mask,
+    mixture_bars,
+    token_bars,
+)
 from askguru_lib.plots.results import bars_with_intervals, error_taxonomy, ladder, latency, loss_curve, pass_at_k
 from askguru_lib.plots.style import use_style
 
 __all__ = [
     "bars_with_intervals",
     "column_profile",
+    "count_grid",
     "er_diagram",
     "error_taxonomy",
     "ladder",

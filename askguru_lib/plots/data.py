@@ -76,6 +76,29 @@ def column_profile(frame: pd.DataFrame) -> Figure:
     return fig
 
 
+def count_grid(frame: pd.DataFrame) -> Figure:
+    """Counts by row and column as a grid; the darker, the more. Zeros are left empty.
+
+    Args:
+        frame: counts, its index names the rows and its columns the columns.
+    """
+    use_style()
+    counts = frame.to_numpy(dtype=float)
+    fig, ax = figure((WIDTH, 1.6 + 0.26 * len(frame)))
+    shade = counts / max(counts.max(initial=0), 1)
+    ax.imshow(shade, cmap="Blues", vmin=0, vmax=1.3, aspect="auto")
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            ink = "white" if shade[row, column] > 0.75 else INK
+            ax.text(column, row, f"{count:.0f}", ha="center", va="center", fontsize=8, color=ink)
+    ax.set_xticks(range(len(frame.columns)), [str(c) for c in frame.columns], rotation=40, ha="right")
+    ax.set_yticks(range(len(frame)), [str(i) for i in frame.index])
+    ax.grid(visible=False)
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0)
+    return fig
+
+
 def token_bars(df: pd.DataFrame, *, stacked: bool = False, limit: int | None = None) -> Figure:
     """Tokens of different texts.
 

@@ -1,0 +1,62 @@
+"""What a query uses: the SQL features by which a question bank is balanced and a report is broken down."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from sqlglot import exp
+
+from askguru_lib.data.trees import parse
+
+_DATES = {"strftime", "julianday", "date", "datetime", "unixepoch", "date_part", "date_trunc", "age"}
+_STRINGS = (
+    *(exp.Like, exp.ILike, exp.RegexpLike, exp.Lower, exp.Upper, exp.Length, exp.Substring, exp.Trim),
+    *(exp.DPipe, exp.Concat, exp.Replace, exp.StrPosition, exp.GroupConcat),
+)
+_DATE_NODES = (exp.TimeToStr, exp.Extract, exp.DateAdd, exp.DateSub, exp.DateDiff, exp.DateTrunc, exp.Year, exp.Month)
+_RANKS = (exp.Rank, exp.DenseRank)
+
+FEATURES = (
+    *("one table", "1 join", "2 joins", "3 joins", "4 or more joins"),
+    *("aggregate", "group by", "having", "distinct", "order and limit", "ties kept"),
+    *("subquery", "CTE", "window", "set operation", "case", "null", "date", "string"),
+)
+"""Every feature, in the order of tables and plots."""
+
+
+@lru_cache(maxsize=50_000)
+def sql_features(sql: str, dialect: str = "sqlite") -> frozenset[str]:
+    """The features of one query, each of ``FEATURES``; none when the query cannot be parsed.
+
+    Joins are counted per SELECT, the longest chain decides. ``ties kept`` is a top-k by rank, which leaves no row out
+    that is as good as the last one.
+    """
+    tree = parse(sql, dialect)
+    if tree is None:
+        return frozenset()
+    joins = max((len(s.args.get("joins") or ()) for s in tree.find_all(exp.Select)), default=0)
+    windows = list(tree.find_all(exp.Window))
+    names = {str(f.this).lower() for f in tree.find_all(exp.Anonymous)}
+    conditions = (tree.find(exp.Is), tree.find(exp.Coalesce), tree.find(exp.Null))
+    present = {
+        "one table": joins == 0,
+        "1 join": joins == 1,
+        "2 joins": joins == 2,
+        "3 joins": joins == 3,
+        "4 or more joins": joins > 3,
+        "aggregate": any(f.find_ancestor(exp.Window) is None for f in tree.find_all(exp.AggFunc)),
+        "group by": tree.find(exp.Group),
+        "having": tree.find(exp.Having),
+        "distinct": tree.find(exp.Distinct),
+        "order and limit": tree.find(exp.Limit),
+        "ties kept": any(isinstance(w.this, _RANKS) for w in windows),
+        "subquery": tree.find(exp.Subquery, exp.Exists) or any(i.args.get("query") for i in tree.find_all(exp.In)),
+        "CTE": tree.find(exp.CTE),
+        "window": windows,
+        "set operation": tree.find(exp.SetOperation),
+        "case": tree.find(exp.Case, exp.If),
+        "null": any(c is not None for c in conditions),
+        "date": tree.find(*_DATE_NODES) or names & _DATES,
+        "string": tree.find(*_STRINGS),
+    }
+    return frozenset(name for name, found in present.items() if found)
