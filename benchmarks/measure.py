@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ def alone(work: Callable[..., dict[str, Any]], *args: Any) -> dict[str, Any]:
 
     A fresh process, so that no cache is warm and no earlier work counts as memory.
     """
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_timed, (work, args))
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_timed, work, args).result()
 
 
 def _timed(work: Callable[..., dict[str, Any]], args: tuple[Any, ...]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from askguru_lib.databases.m_schema import MSchema
 from askguru_lib.databases.type_engine import TypeEngine
 from askguru_lib.errors import DatabaseError, DataError
 
-SAMPLE_ROWS = 500
+SAMPLE_ROWS = 200
 """Rows read per table, whatever its size: its examples and categories come from them."""
 
 LONG_VALUE = 50
@@ -28,10 +28,12 @@ LONG_VALUE = 50
 _CUT = 64
 _NOISE = re.compile(r" WITHOUT TIME ZONE| (CHARACTER SET|COLLATE) .*", re.IGNORECASE)
 _CONTACT = re.compile(r"[^\s@]+@[^\s@]+\.\w+|\b(https?|ftp)://|\bwww\.\w", re.IGNORECASE)
-_PHONE = re.compile(r"\+?\(?\d[\d\s()./-]{4,20}\d(\s*(x|ext\.?)\s*\d+)?", re.IGNORECASE)
-_NO_PHONE = re.compile(
-    r"\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{4}[-/]\d{4}|97[89]-.*|[\d.]+"
+_NO_PHONE = r"\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{4}[-/]\d{4}|97[89]-.*|[\d.]+"
+_PHONE = re.compile(
+    rf"(?!(?:{_NO_PHONE})$)(?=(?:\D*\d){{7,17}}\D*$)\+?\(?\d[\d\s()./-]{{4,20}}\d(\s*(x|ext\.?)\s*\d+)?$",
+    re.IGNORECASE,
 )
+_PHONE_STARTS = tuple("+(0123456789")
 _PHONE_NAME = re.compile(r"phone|mobile|fax|(^|_)(tel|cell)(_|$)|telf", re.IGNORECASE)
 _SECRET_NAME = re.compile(r"passw|pwd|secret|token|api_?key|(^|_)(ssn|iban)(_|$)", re.IGNORECASE)
 
@@ -181,7 +183,7 @@ class SchemaEngine:
             return []
         counted = Counter(values)
         texts = [v for v in counted if isinstance(v, str)]
-        if any(len(t) > LONG_VALUE or _CONTACT.search(t) or _is_phone(t) for t in texts):
+        if max(map(len, texts), default=0) > LONG_VALUE or _is_private(texts):
             return []
         shown = (_text(value) for value, _ in counted.most_common(self._max_examples + 2))
         return [t for t in shown if t.strip()][: self._max_examples]
@@ -316,10 +318,13 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _is_phone(text: str) -> bool:
-    if not _PHONE.fullmatch(text) or _NO_PHONE.fullmatch(text):
-        return False
-    return 7 <= sum(c.isdigit() for c in text) <= 17
+def _is_private(texts: Sequence[str]) -> bool:
+    """Does any text hold an e-mail address or a URL, or is any a phone number?"""
+    lines = "\n".join(texts).lower()
+    # The patterns are slow, and most columns have nothing in which they could be found.
+    if ("@" in lines or "//" in lines or "www." in lines) and _CONTACT.search(lines):
+        return True
+    return any(_PHONE.match(text) for text in texts if text.startswith(_PHONE_STARTS))
 
 
 def _reason(error: Exception) -> str:
