@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from typing import Any
 
@@ -31,6 +32,9 @@ _WRITES = {
     *("REASSIGN", "REFRESH", "REINDEX", "RELEASE", "RENAME", "REPLACE", "RESET", "REVOKE", "ROLLBACK", "SAVEPOINT"),
     *("SECURITY", "SET", "SHUTDOWN", "START", "TRUNCATE", "UPDATE", "USE", "VACUUM"),
 }
+# Reading and writing files and taking named locks are functions on MySQL, which a read-only transaction allows; and a
+# comment may hold code. The words are looked for anywhere: in a literal they are rare enough to be refused as well.
+_MYSQL_DENIED = re.compile(r"\b(outfile|dumpfile|load_file|get_lock|release_\w*locks?)\b|/\*M?!", re.IGNORECASE)
 _UNDECLARABLE = {"SHOW", "EXPLAIN"}
 _POSTGRES_STATES: list[tuple[str, Any]] = [
     (r"42601|42000|42803|42P10|42P20", "syntax"),
@@ -61,11 +65,16 @@ _ORACLE_CODES: list[tuple[str, Any]] = [
 ]
 
 
+def _rows(cursor: Any) -> Iterator[Any]:
+    while page := cursor.fetchmany(256):  # the last page is an empty list or, on MySQL, an empty tuple
+        yield from page
+
+
 class ServerSession:
     """One connection; each statement runs in a read-only transaction of its own, which is rolled back."""
 
     def __init__(self, target: Target, limits: Limits) -> None:
-        self._dialect, self._limits = target.dialect, limits
+        self._dialect, self._limits, self._statement = target.dialect, limits, ""
         self._engine = open_engine(sa.make_url(target.location), connect_timeout_s=max(2, int(limits.timeout_s)))
         self._db: Any = self._engine.raw_connection()
         self._prepare(max(1, int(limits.timeout_s * 1000)))
@@ -103,7 +112,9 @@ class ServerSession:
             return Result.failed(
                 "syntax", f"expected a query (SELECT, WITH, VALUES), found {word or sql.strip()[:20]!r}"
             )
-        statement = sql.strip().rstrip(";")
+        if self._dialect == "mysql" and (found := _MYSQL_DENIED.search(sql)):
+            raise Denied(f"not allowed on a read-only connection: {found[0].upper()}")
+        self._statement = statement = sql.strip().rstrip(";")
         started = time.perf_counter()
         try:
             if self._dialect == "oracle":
@@ -112,8 +123,7 @@ class ServerSession:
                 self._execute(cursor, word, statement)
                 if cursor.description is None:
                     raise Denied("only statements that return rows are allowed")
-                rows = (row for page in iter(lambda: cursor.fetchmany(256), []) for row in page)
-                return collect([c[0] for c in cursor.description], rows, limits, started)
+                return collect([c[0] for c in cursor.description], _rows(cursor), limits, started)
         finally:
             self._db.rollback()
 
@@ -144,6 +154,8 @@ class ServerSession:
         elif self._dialect == "mysql":
             code = error.args[0] if error.args else None
             kind = _MYSQL_CODES.get(code, "other") if isinstance(code, int) else "other"
+            if kind == "syntax" and re.search(r";\s*\w", self._statement):
+                kind, text = "denied", "only one statement at a time"
         elif self._dialect == "oracle":
             kind = next((k for pattern, k in _ORACLE_CODES if re.search(pattern, text)), "other")
         if kind == "timeout":
