@@ -223,6 +223,7 @@ def others(request, tmp_path_factory):
     samples.stop(path / "postgresql")
 
 
+@pytest.mark.slow
 @every_database
 def test_one_definition_builds_on_every_engine(name, folder, others):
     lite = load_connections(folder / "db_conn.json").engine(name)
@@ -234,12 +235,14 @@ def test_one_definition_builds_on_every_engine(name, folder, others):
             assert plain(a.execute(query)) == plain(b.execute(query))
 
 
+@pytest.mark.slow
 def test_meanings_of_codes_are_there_on_every_engine(others):
     found = SchemaEngine(others.engine("plant"), "plant")
     assert found.meanings == samples.definition("plant").meanings
     assert found.warnings == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["duckdb", "postgresql"])
 def test_what_is_up_to_date_is_not_built_again(engine, tmp_path, monkeypatch):
     samples.build_all(tmp_path, ("library",), engine)
