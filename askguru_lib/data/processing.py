@@ -27,7 +27,7 @@ from askguru_lib.data.files import (
     write_manifest,
 )
 from askguru_lib.data.layouts import import_benchmark
-from askguru_lib.data.stability import boundary_probe, changes_by_itself, ties_at_boundary
+from askguru_lib.data.stability import unstable
 from askguru_lib.databases.connection import DatabaseConnections, load_connections
 from askguru_lib.databases.executor import Executor, Result
 from askguru_lib.databases.schema_engine import SchemaEngine
@@ -231,7 +231,9 @@ def _judge(chunk: Sequence[_Raw], executor: Executor, schemas: dict[str, str]) -
         if fault := _result_fault(result, raw.get("db_id")):
             faults[raw.idx] = fault
     gold = {raw.idx: result for raw, result in zip(sound, results, strict=True) if raw.idx not in faults}
-    faults |= _unstable([raw for raw in sound if raw.idx in gold], executor)
+    kept = [raw for raw in sound if raw.idx in gold]
+    shaky = unstable([(raw.get("db_id"), raw.sql) for raw in kept], executor)
+    faults |= {kept[index].idx: ("non_deterministic", why) for index, why in shaky.items()}
     return [
         _rejected(raw, *faults[raw.idx])
         if raw.idx in faults
@@ -276,21 +278,6 @@ def _result_fault(result: Result, db_id: str) -> tuple[str, str] | None:
     if all(value is None for row in result.rows for value in row):
         return "empty", "the query returns nothing but NULL"
     return None
-
-
-def _unstable(raws: Sequence[_Raw], executor: Executor) -> dict[int, tuple[str, str]]:
-    """Golds whose answer is not decided by the question: only those that could be are run a second time."""
-    dialect, faults, probes = executor.connections.dialect, {}, []
-    for raw in raws:
-        if why := changes_by_itself(raw.sql, dialect):
-            faults[raw.idx] = ("non_deterministic", why)
-        elif probe := boundary_probe(raw.sql, dialect):
-            probes.append((raw, probe))
-    results = executor.run_many([(raw.get("db_id"), probe.sql) for raw, probe in probes])
-    for (raw, probe), result in zip(probes, results, strict=True):
-        if result.ok and (why := ties_at_boundary(probe, result.rows)):
-            faults[raw.idx] = ("non_deterministic", why)
-    return faults
 
 
 def _rejected(raw: _Raw, reason: str, message: str) -> dict[str, Any]:

@@ -8,10 +8,10 @@ one must look at the rows on both sides of the limit.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 from sqlglot import exp
 
@@ -99,6 +99,33 @@ def boundary_probe(sql: str, dialect: str) -> Probe | None:
     probe.set("offset", None)
     probe.set("limit", exp.Limit(expression=exp.Literal.number(last + BEYOND)))
     return Probe(probe.sql(dialect=SQLGLOT_DIALECTS[dialect]), tuple(found), len(extra), first, last)
+
+
+class RunsMany(Protocol):
+    """What this module needs of ``databases.executor.Executor``."""
+
+    @property
+    def connections(self) -> Any: ...
+
+    def run_many(self, items: Iterable[tuple[str, str]], desc: str | None = None) -> list[Any]: ...
+
+
+def unstable(queries: Sequence[tuple[str, str]], executor: RunsMany) -> dict[int, str]:
+    """Which of the ``(db_id, sql)`` have no single answer, by index, and why.
+
+    Only those that could be undecided are run again, in a longer form.
+    """
+    dialect, why, probes = executor.connections.dialect, {}, []
+    for index, (db_id, sql) in enumerate(queries):
+        if reason := changes_by_itself(sql, dialect):
+            why[index] = reason
+        elif probe := boundary_probe(sql, dialect):
+            probes.append((index, db_id, probe))
+    results = executor.run_many([(db_id, probe.sql) for _, db_id, probe in probes])
+    for (index, _, probe), result in zip(probes, results, strict=True):
+        if result.ok and (tie := ties_at_boundary(probe, result.rows)):
+            why[index] = tie
+    return why
 
 
 def ties_at_boundary(probe: Probe, rows: Sequence[Sequence[Any]]) -> str | None:
