@@ -239,6 +239,19 @@ def test_a_bad_record_is_set_aside_with_its_place_and_reason(project: Project) -
     assert "'answer' must be the number of a candidate, got 9" in rejected[0]["message"]
 
 
+def test_a_record_of_another_dialect_than_the_task_is_set_aside(project: Project) -> None:
+    records = nl2sql("plant", 200)
+    records[3] = {**records[3], "sql_type": "postgresql"}
+    report = project.add("nl", records, "nl2sqlite").assemble()
+    (rejected,) = [
+        r
+        for r in read_records(report.train.with_name("rejected.jsonl"))
+        if r["source"] == "nl" and r["reason"] == "malformed"
+    ]
+    assert rejected["idx"] == 3
+    assert "'sql_type' is postgresql, but the task is nl2sqlite" in rejected["message"]
+
+
 def test_train_and_validation_share_no_question_and_no_query(project: Project) -> None:
     report = project.assemble()
     assert check_leakage(read_records(report.train), {"validation": read_records(report.validation)}) == []

@@ -200,7 +200,10 @@ def _original(
         _check_selection(value)
     # Thousands of records share a handful of schema texts: keep one copy of each.
     value["db_schema"] = schemas.setdefault(value["db_schema"], value["db_schema"])
-    dialect = TASK_DIALECT.get(entry.task_name) or value.get("sql_type") or entry.sql_type or engine
+    asked, own = TASK_DIALECT.get(entry.task_name), value.get("sql_type")
+    if asked and own and asked != own:
+        raise _Malformed(f"'sql_type' is {own}, but the task is {entry.task_name}")
+    dialect = asked or own or entry.sql_type or engine
     keyed = {**value, "sql_type": dialect}
     return Original(source, number, entry, dialect, value, sql_key(keyed), question_key(keyed))
 
