@@ -162,6 +162,24 @@ class Executor:
                 bar.update()
         return [found[pair] for pair in pairs]
 
+    def time(self, db_id: str, sqls: Sequence[str], runs: int) -> list[list[float]] | Failure:
+        """Milliseconds that statements take, each run ``runs`` times by turns, in one worker and without any memory.
+
+        Returns:
+            One list of ``runs`` times per statement, or the failure of the first run that failed.
+
+        Raises:
+            DatabaseError: ``db_id`` is unknown.
+        """
+        target = self._target(db_id)
+        limit = len(sqls) * runs * (self.limits.timeout_s + GRACE_S)
+        future = self._workers().schedule(worker.measure, (target, list(sqls), self.limits, runs), timeout=limit)
+        try:
+            times: list[list[float]] | Failure = future.result()
+            return times
+        except (FutureTimeout, ProcessExpired, MemoryError) as e:
+            return Failure("timeout" if isinstance(e, FutureTimeout) else "resource", f"stopped: {e}")
+
     def _target(self, db_id: str) -> Target:
         path = self.connections.path(db_id)
         location = str(path) if path else self.connections.url(db_id).render_as_string(hide_password=False)

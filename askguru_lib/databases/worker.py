@@ -188,6 +188,18 @@ def execute(target: Target, sql: str, limits: Limits) -> Result:
     return Result(elapsed_ms=(time.perf_counter() - started) * 1000, failure=failure)
 
 
+def measure(target: Target, sqls: Sequence[str], limits: Limits, runs: int) -> list[list[float]] | Failure:
+    """Milliseconds of every statement in every run; they take turns, so that a busy moment hits all of them."""
+    times: list[list[float]] = [[] for _ in sqls]
+    for _ in range(runs):
+        for sql, spent in zip(sqls, times, strict=True):
+            result = execute(target, sql, limits)
+            if result.failure:
+                return result.failure
+            spent.append(result.elapsed_ms)
+    return times
+
+
 def _session(target: Target, limits: Limits) -> Session:
     """The open connection to ``target``; opened anew when the file was replaced."""
     signature = file_signature(target)
