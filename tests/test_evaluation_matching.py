@@ -16,7 +16,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from askguru_lib.databases.executor import Result
-from askguru_lib.evaluation.matching import bird_ex, ex, outer_order, soft_f1, sort_keys, sort_keys_query
+from askguru_lib.errors import EvaluationError
+from askguru_lib.evaluation.matching import (
+    bird_ex,
+    ex,
+    outer_order,
+    soft_f1,
+    sort_keys,
+    sort_keys_query,
+    without_distinct,
+)
+from askguru_lib.evaluation.matching import test_suite as suite
 
 NAN = float("nan")
 NO_ORDER = "SELECT a FROM t"
@@ -284,3 +294,52 @@ def test_extended_gold_runs_on_sqlite() -> None:
     assert extended
     gold = Result(("b",), tuple(db.execute(sql)))
     assert sort_keys(gold, Result(("b", "k"), tuple(db.execute(extended)))) == [(2,), (1,), (1,)]
+
+
+# -- Spider's test suite ------------------------------------------------------------------------------------------
+
+PLAIN, ORDERED = "SELECT a FROM t", "SELECT a FROM t ORDER BY a"
+SUITE = [
+    (PLAIN, result((1, "x"), (2, "y")), result(("y", 2), ("x", 1)), True),  # columns and rows in any order
+    (PLAIN, result((1,), (1,)), result((1,)), False),  # a bag, not a set
+    (PLAIN, result((1,), (1,), (2,)), result((1,), (2,), (2,)), False),
+    (PLAIN, result((1.0,)), result((1,)), True),
+    (PLAIN, result(("1",)), result((1,)), False),
+    (PLAIN, result((0.1 + 0.2,)), result((0.3,)), False),  # no tolerance
+    (PLAIN, result((None,)), result((None,)), True),
+    (PLAIN, result(columns=1), result(columns=2), True),  # empty is empty
+    (PLAIN, result((1, 2)), result((1,)), False),
+    (ORDERED, result((2,), (1,)), result((1,), (2,)), False),
+    (ORDERED, result((1, "x"), (2, "y")), result(("x", 1), ("y", 2)), True),
+    (f"SELECT * FROM ({ORDERED})", result((2,), (1,)), result((1,), (2,)), False),  # wherever the words stand
+]
+
+
+@pytest.mark.parametrize(("sql", "pred", "gold", "same"), SUITE)
+def test_suite_semantics(sql: str, pred: Result, gold: Result, same: bool) -> None:
+    assert suite([pred], [gold], sql) is same
+
+
+def test_suite_must_hold_on_every_database() -> None:
+    one, two = result((1,)), result((2,))
+    assert suite([one, two], [one, two], PLAIN)
+    assert not suite([one, one], [one, two], PLAIN)
+    assert not suite([one, Result.failed("timeout", "stopped")], [one, two], PLAIN)
+    with pytest.raises(EvaluationError, match="the gold query failed"):
+        suite([one], [Result.failed("syntax", "no")], PLAIN)
+    with pytest.raises(EvaluationError, match="1 and 2 results"):
+        suite([one], [one, two], PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("sql", "plain"),
+    [
+        ("SELECT DISTINCT a FROM t", "SELECT a FROM t"),
+        ("select count(distinct a) from t", "select count(a) from t"),
+        ("SELECT a FROM t WHERE b = 'distinct' AND \"distinct\" = 1", None),
+        ("SELECT a -- distinct\nFROM t", None),
+        ("SELECT '", None),
+    ],
+)
+def test_distinct_is_taken_out_where_it_is_a_keyword(sql: str, plain: str | None) -> None:
+    assert without_distinct(sql) == (sql if plain is None else plain)

@@ -1,4 +1,4 @@
-"""Do two results say the same? Three answers, each under its own name: ``ex``, ``bird_ex``, ``soft_f1``."""
+"""Do two results say the same? Four answers, each by its own name: ``ex``, ``bird_ex``, ``soft_f1``, ``test_suite``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Any
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
+from sqlglot.tokens import TokenType
 
 from askguru_lib.databases.executor import Result
+from askguru_lib.errors import EvaluationError
 from askguru_lib.evaluation.pairing import same_table
 
 Row = tuple[Any, ...]
@@ -46,6 +48,52 @@ def soft_f1(pred: Result, gold: Result, gold_sql: str = "", dialect: str = "sqli
     precision = matched / (matched + pred_only) if matched + pred_only else 0.0
     recall = matched / (matched + gold_only) if matched + gold_only else 0.0
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def test_suite(pred: Sequence[Result], gold: Sequence[Result], gold_sql: str) -> bool:
+    """Spider's test-suite accuracy: the results agree on every database of a suite.
+
+    Bags of rows under any pairing of the columns, values equal exactly; row order counts only if the gold contains
+    ``order by`` anywhere. From ``exec_eval.py`` of R. Zhong, T. Yu and D. Klein, EMNLP 2020. There DISTINCT is taken out
+    of both queries before they run: see :func:`without_distinct`.
+
+    Args:
+        pred, gold: one result per database, in the same order; a failed prediction agrees with nothing.
+
+    Raises:
+        EvaluationError: a gold failed, or there are not equally many results.
+    """
+    if len(pred) != len(gold) or not gold:
+        raise EvaluationError(
+            f"{len(pred)} and {len(gold)} results cannot be compared", hint="run both on every database"
+        )
+    if failed := next((g.failure for g in gold if g.failure), None):
+        raise EvaluationError(f"the gold query failed ({failed.message})", where=gold_sql[:120], hint="mend the gold")
+    ordered = "order by" in gold_sql.lower()
+    return all(p.ok and _same_in_suite(p, g, ordered) for p, g in zip(pred, gold, strict=True))
+
+
+test_suite.__test__ = False  # type: ignore[attr-defined]  # pytest takes every test_… for one of its own
+
+
+def _same_in_suite(pred: Result, gold: Result, ordered: bool) -> bool:
+    if not pred.rows and not gold.rows:
+        return True
+    if len(pred.rows) != len(gold.rows) or len(pred.columns) != len(gold.columns):
+        return False
+    return same_table(pred.rows, gold.rows, range(len(gold.rows)) if ordered else [0] * len(gold.rows), exact=True)
+
+
+def without_distinct(sql: str, dialect: str = "sqlite") -> str:
+    """The query without the keyword DISTINCT, wherever it stands; a literal or a name of that spelling stays."""
+    try:
+        tokens = sqlglot.tokenize(sql, read=sqlglot_name(dialect))
+    except SqlglotError:
+        return sql
+    for token in reversed(tokens):
+        if token.token_type == TokenType.DISTINCT:
+            sql = sql[: token.start] + sql[token.end + 1 :].lstrip()
+    return sql
 
 
 def ex(

@@ -25,16 +25,17 @@ Row = tuple[Any, ...]
 Codes = NDArray[np.uint64]
 
 
-def same_table(pred: Sequence[Row], gold: Sequence[Row], groups: Sequence[int]) -> bool:
+def same_table(pred: Sequence[Row], gold: Sequence[Row], groups: Sequence[int], exact: bool = False) -> bool:
     """Whether the two tables hold the same bag of rows in every group, under one pairing of the columns.
 
     Args:
         pred, gold: equally many rows, equally wide.
         groups: for every row position the group within which rows may change places.
+        exact: floats must be equal to the last bit.
     """
     if not gold or pred == gold:
         return True
-    tables = _Tables(pred, gold, groups)
+    tables = _Tables(pred, gold, groups, exact)
     width = len(gold[0])
     left, right = np.arange(1, 2, dtype=np.uint64).repeat(width), np.arange(1, 2, dtype=np.uint64).repeat(width)
     return _search(tables, left, right)
@@ -68,7 +69,7 @@ class _Tables:
     that holds a float and several integers.
     """
 
-    def __init__(self, pred: Sequence[Row], gold: Sequence[Row], groups: Sequence[int]) -> None:
+    def __init__(self, pred: Sequence[Row], gold: Sequence[Row], groups: Sequence[int], exact: bool) -> None:
         self.rows = (pred, gold)
         self.groups = np.asarray(groups, dtype=np.uint64)
         self.spent = 0
@@ -80,7 +81,12 @@ class _Tables:
                 others.setdefault(value, len(others) + 2)
             elif value == value:
                 (integers if isinstance(value, int) else floats).add(value)
-        codes, self.loose = _number_codes(integers, floats, len(others) + 2)
+        first = len(others) + 2
+        codes: dict[Any, int]
+        if exact:
+            codes, self.loose = {v: first + i for i, v in enumerate(integers | floats)}, set()
+        else:
+            codes, self.loose = _number_codes(integers, floats, first)
         nan = 1
 
         def code(value: Any) -> int:
