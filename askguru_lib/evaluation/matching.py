@@ -54,8 +54,8 @@ def test_suite(pred: Sequence[Result], gold: Sequence[Result], gold_sql: str) ->
     """Spider's test-suite accuracy: the results agree on every database of a suite.
 
     Bags of rows under any pairing of the columns, values equal exactly; row order counts only if the gold contains
-    ``order by`` anywhere. From ``exec_eval.py`` of R. Zhong, T. Yu and D. Klein, EMNLP 2020. There DISTINCT is taken out
-    of both queries before they run: see :func:`without_distinct`.
+    ``order by`` anywhere. From ``exec_eval.py`` of R. Zhong, T. Yu and D. Klein, EMNLP 2020. There DISTINCT is taken
+    out of both queries before they run: see :func:`without_distinct`.
 
     Args:
         pred, gold: one result per database, in the same order; a failed prediction agrees with nothing.

@@ -82,9 +82,9 @@ class _Tables:
             elif value == value:
                 (integers if isinstance(value, int) else floats).add(value)
         first = len(others) + 2
-        codes: dict[Any, int]
+        self.loose: set[int] = set()
         if exact:
-            codes, self.loose = {v: first + i for i, v in enumerate(integers | floats)}, set()
+            codes = {value: code for code, value in enumerate(integers | floats, first)}
         else:
             codes, self.loose = _number_codes(integers, floats, first)
         nan = 1
