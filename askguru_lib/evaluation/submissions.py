@@ -34,8 +34,8 @@ def read_predictions(path: str | Path, test_set: Sequence[Mapping[str, Any]]) ->
     ids = [str(record["id"]) for record in test_set]
     if path.suffix in (".sql", ".txt"):
         lines = path.read_text(encoding="utf-8-sig").split("\n")
-        queries = [line.rstrip("\r").split("\t")[0] for line in (lines[:-1] if lines[-1] == "" else lines)]
-        return _by_position(queries, ids, path)
+        found: list[Any] = [line.rstrip("\r").split("\t")[0] for line in (lines[:-1] if lines[-1] == "" else lines)]
+        return _by_position(found, ids, path)
     if path.suffix == ".json" and isinstance(whole := read_json(path), dict):
         return _bird(whole, ids, path)
     entries = [value for _, value in iter_values(path)]
