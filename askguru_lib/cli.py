@@ -14,6 +14,7 @@ from askguru_lib.errors import AskGuruError
 
 if TYPE_CHECKING:
     from askguru_lib.config import RunConfig
+    from askguru_lib.evaluation.evaluate import Evaluation
     from askguru_lib.inference.generation import Generator
 
 app = typer.Typer(
@@ -281,30 +282,62 @@ def _choose(
 
 @app.command("eval")
 def evaluate(
-    pred_sql_path: Annotated[Path, typer.Option("--pred_sql_path", help="Predictions: {'id', 'sql'} per question.")],
+    pred_sql_path: Annotated[
+        Path, typer.Option("--pred_sql_path", help="Predictions: ours, BIRD's JSON, or Spider's text (.sql, .txt).")
+    ],
     test_sql_path: Annotated[Path, typer.Option("--test_sql_path", help="The test set with its gold SQL.")],
     db_conn_config: Connections,
-    report_path: Annotated[Path | None, typer.Option("--report_path", help="Write numbers and items as JSON.")] = None,
+    report_path: Annotated[
+        Path | None, typer.Option("--report_path", help="Write numbers and items as JSON, and a figure beside it.")
+    ] = None,
+    compare: Annotated[
+        Path | None, typer.Option("--compare", help="Another report on the same test set: is the difference real?")
+    ] = None,
     config: Config = None,
 ) -> None:
     """Run predictions and gold on the databases: execution accuracy with its interval.
 
     Example: askguru eval --pred_sql_path predictions_v1.jsonl --test_sql_path test.jsonl --db_conn_config db_conn.json
     """
-    from askguru_lib.data.files import read_records
     from askguru_lib.databases.connection import load_connections
     from askguru_lib.databases.executor import Executor
+    from askguru_lib.evaluation.evaluate import Evaluation
+    from askguru_lib.evaluation.evaluate import compare as difference
     from askguru_lib.evaluation.evaluate import evaluate as score
+    from askguru_lib.evaluation.submissions import read_predictions
 
     settings = _config(config)
-    predictions, test_set = read_records(pred_sql_path), _test_set(test_sql_path)
+    other = Evaluation.load(compare) if compare else None
+    test_set = _test_set(test_sql_path)
+    predictions = read_predictions(pred_sql_path, test_set)
     with Executor.from_config(load_connections(db_conn_config), settings.execution) as executor:
         scores = score(predictions, test_set, executor, config=settings, desc="running")
     typer.echo(f"EX       {scores.ex!r}\nBIRD EX  {scores.bird_ex!r}\nvalid    {scores.valid_sql!r}")
+    for field in ("db_name", "difficulty"):
+        for value, row in scores.by(field).iterrows():
+            typer.echo(
+                f"  {field} {value}: EX {row['ex']:.1%} [{row['low']:.1%}, {row['high']:.1%}], n = {row['n']:.0f}"
+            )
+    if other:
+        typer.echo(f"against {compare}: EX {difference(other, scores)!r}")
     for item in scores.excluded:
         typer.echo(f"excluded: gold of {item['id']} ({item['kind']}: {item['message']})", err=True)
     if report_path:
         typer.echo(scores.save(report_path))
+        typer.echo(_figure_of(scores, report_path.with_suffix(".png")))
+
+
+def _figure_of(scores: Evaluation, path: Path) -> Path:
+    """Execution accuracy by database and by difficulty, with intervals."""
+    from askguru_lib import plots
+    from askguru_lib.evaluation.metrics import Proportion
+
+    shares = {"all": scores.ex}
+    for field in ("db_name", "difficulty"):
+        for value, row in scores.by(field).iterrows():
+            shares[str(value)] = Proportion(round(row["ex"] * row["n"]), int(row["n"]), scores.confidence)
+    plots.bars_with_intervals(shares).savefig(path, dpi=150, bbox_inches="tight")
+    return path
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import pytest
 
 from askguru_lib import cli
 from askguru_lib.config import RunConfig, parameter_names, project_root
+from askguru_lib.data.files import write_json
 from askguru_lib.errors import AskGuruError, DataError
 
 ROOT = project_root(Path(__file__).parent)
@@ -215,3 +217,31 @@ def test_seed_steps_3_6_and_7_in_a_row(
         assert run("eval", *scored, *conn, "--report_path", f"{version}.json") == 0
         assert json.loads(Path(f"{version}.json").read_text())["ex"]["n"] == 3
     assert "EX       0.0 %" in capsys.readouterr().out
+
+
+def test_eval_draws_breaks_down_and_compares(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with sqlite3.connect(tmp_path / "shop.sqlite") as db:
+        db.execute("CREATE TABLE t (a INTEGER)")
+        db.executemany("INSERT INTO t VALUES (?)", [(i,) for i in range(5)])
+    conn = write_json(tmp_path / "db_conn.json", {"dialect": "sqlite", "databases": {"shop": "shop.sqlite"}})
+    levels = ["simple", "simple", "challenging"]
+    test_set = [
+        {"id": f"q/{i}", "db_name": "shop", "question": "?", "sql": f"SELECT a FROM t WHERE a > {i}", "difficulty": d}
+        for i, d in enumerate(levels)
+    ]
+    tests = write_json(tmp_path / "test.json", test_set)
+    (tmp_path / "one.sql").write_text("SELECT 1\nSELECT 1\nSELECT 1\n")
+    answers = {str(i): f"{r['sql']}\t----- bird -----\tshop" for i, r in enumerate(test_set[:2])}
+    write_json(tmp_path / "two.json", answers)
+    common = ["--test_sql_path", str(tests), "--db_conn_config", str(conn)]
+    first = str(tmp_path / "one_report.json")
+    assert run("eval", "--pred_sql_path", str(tmp_path / "one.sql"), *common, "--report_path", first) == 0
+    second = str(tmp_path / "two_report.json")
+    extra = ["--report_path", second, "--compare", first]
+    assert run("eval", "--pred_sql_path", str(tmp_path / "two.json"), *common, *extra) == 0
+    shown = capsys.readouterr().out
+    assert "difficulty simple: EX 100.0%" in shown
+    assert "difficulty challenging: EX 0.0%" in shown
+    assert "EX +66.7 points" in shown
+    assert (tmp_path / "two_report.png").stat().st_size > 5_000
+    assert run("eval", "--pred_sql_path", str(tmp_path / "two.json"), *common, "--compare", "nowhere.json") == 8

@@ -32,9 +32,17 @@ _WRITES = {
     *("REASSIGN", "REFRESH", "REINDEX", "RELEASE", "RENAME", "REPLACE", "RESET", "REVOKE", "ROLLBACK", "SAVEPOINT"),
     *("SECURITY", "SET", "SHUTDOWN", "START", "TRUNCATE", "UPDATE", "USE", "VACUUM"),
 }
-# Reading and writing files and taking named locks are functions on MySQL, which a read-only transaction allows; and a
-# comment may hold code. The words are looked for anywhere: in a literal they are rare enough to be refused as well.
-_MYSQL_DENIED = re.compile(r"\b(outfile|dumpfile|load_file|get_lock|release_\w*locks?)\b|/\*M?!", re.IGNORECASE)
+# What a read-only transaction allows all the same: on MySQL, functions that read and write files and take named locks,
+# also in a comment, which may hold code. Looked for anywhere: in a literal they are rare enough to be refused as well.
+_DENIED_WORDS = {
+    "mysql": re.compile(r"\b(outfile|dumpfile|load_file|get_lock|release_\w*locks?)\b|/\*M?!", re.IGNORECASE),
+    # set_config could take back the role that this session stepped down to, spelt in full, in an escaped identifier, or
+    # inside a query that another function runs from a text; a lock outlives its statement.
+    "postgresql": re.compile(
+        r"\b(set_config|pg_\w*advisory\w*|dblink\w*|query_to_xml\w*|cursor_to_xml\w*|ts_stat|ts_rewrite)\b|\bU&\"",
+        re.IGNORECASE,
+    ),
+}
 _UNDECLARABLE = {"SHOW", "EXPLAIN"}
 _POSTGRES_STATES: list[tuple[str, Any]] = [
     (r"42601|42000|42803|42P10|42P20", "syntax"),
@@ -85,6 +93,9 @@ class ServerSession:
             self._do(f"SET lock_timeout = {ms}")
             self._do(f"SET idle_in_transaction_session_timeout = {ms + 60_000}")
             self._db.commit()
+            if self._value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
+                self._do("SET ROLE pg_read_all_data")  # reads every table, and neither files nor the server's settings
+                self._db.commit()
             with suppress(Exception):
                 self._do("SET client_connection_check_interval = '1s'")  # a killed worker must not leave a query behind
             self._db.commit()
@@ -100,6 +111,11 @@ class ServerSession:
         with closing(self._db.cursor()) as cursor:
             cursor.execute(statement)
 
+    def _value(self, query: str) -> Any:
+        with closing(self._db.cursor()) as cursor:
+            cursor.execute(query)
+            return cursor.fetchone()[0]
+
     def run(self, sql: str, limits: Limits) -> Result:
         if is_blank(sql):
             return Result.failed("syntax", "no SQL statement")
@@ -112,7 +128,8 @@ class ServerSession:
             return Result.failed(
                 "syntax", f"expected a query (SELECT, WITH, VALUES), found {word or sql.strip()[:20]!r}"
             )
-        if self._dialect == "mysql" and (found := _MYSQL_DENIED.search(sql)):
+        denied = _DENIED_WORDS.get(self._dialect)
+        if denied and (found := denied.search(sql)):
             raise Denied(f"not allowed on a read-only connection: {found[0].upper()}")
         self._statement = statement = sql.strip().rstrip(";")
         started = time.perf_counter()
