@@ -83,9 +83,10 @@ book: run
 
 test: lint types unit nbval
 
-# Two processes of one thread each: with two threads each they would wait for one another.
-test-fast: lint types
-	OMP_NUM_THREADS=1 $(PY) -m pytest -m "not slow" -n 2
+# Two processes of one thread each: with two threads each they would wait for one another. Types are checked beside them.
+test-fast: lint
+	@$(PY) -m mypy & types=$$!; \
+	  OMP_NUM_THREADS=1 $(PY) -m pytest -m "not slow" -n 2; tests=$$?; wait $$types && exit $$tests
 
 lint: setup
 	$(PY) -m ruff check .

@@ -393,6 +393,7 @@ def bank(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return schema, [r["SQL"] for r in samples.bank(request.param)], Runner(sqlite3.connect(path))
 
 
+@pytest.mark.slow
 def test_every_gold_of_a_bank_runs_on_its_filtered_schema(bank: tuple[MSchema, list[str], Runner]) -> None:
     schema, golds, _ = bank
     dropped = 0
@@ -405,6 +406,7 @@ def test_every_gold_of_a_bank_runs_on_its_filtered_schema(bank: tuple[MSchema, l
     assert dropped > 10 * len(golds), "the filter must filter"
 
 
+@pytest.mark.slow
 def test_every_rewriting_of_a_bank_returns_the_same_rows(bank: tuple[MSchema, list[str], Runner]) -> None:
     schema, golds, database = bank
     found = [(sql, rule, other) for sql in golds for rule, other in translations(sql, schema, "sqlite")]

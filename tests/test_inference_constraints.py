@@ -190,6 +190,7 @@ def forbidden_at(constraint: SchemaConstraint, tokenizer: PreTrainedTokenizerFas
     return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", samples.NAMES)
 def test_no_gold_of_the_banks_is_blocked(name: str) -> None:
     metadata = samples.definition(name).metadata
