@@ -8,14 +8,15 @@ one must look at the rows on both sides of the limit.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 from sqlglot import exp
 
 from askguru_lib.data.trees import SQLGLOT_DIALECTS, parse
+from askguru_lib.databases.executor import Executor
 
 BEYOND = 50
 """Rows looked at beyond the limit."""
@@ -101,16 +102,7 @@ def boundary_probe(sql: str, dialect: str) -> Probe | None:
     return Probe(probe.sql(dialect=SQLGLOT_DIALECTS[dialect]), tuple(found), len(extra), first, last)
 
 
-class RunsMany(Protocol):
-    """What this module needs of ``databases.executor.Executor``."""
-
-    @property
-    def connections(self) -> Any: ...
-
-    def run_many(self, items: Iterable[tuple[str, str]], desc: str | None = None) -> list[Any]: ...
-
-
-def unstable(queries: Sequence[tuple[str, str]], executor: RunsMany) -> dict[int, str]:
+def unstable(queries: Sequence[tuple[str, str]], executor: Executor) -> dict[int, str]:
     """Which of the ``(db_id, sql)`` have no single answer, by index, and why.
 
     Only those that could be undecided are run again, in a longer form.

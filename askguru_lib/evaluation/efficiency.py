@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import fmean, pstdev
-from typing import Any
 
 from tqdm import tqdm
 
@@ -54,12 +53,3 @@ def r_ves(
         ratios[item["id"]] = 0.0 if isinstance(times, Failure) else time_ratio(*times)
     total = sum(math.sqrt(reward(ratio)) for ratio in ratios.values() if ratio)
     return 100 * total / len(scores.items) if scores.items else 0.0, ratios
-
-
-def by_reward(ratios: Mapping[str, float]) -> dict[float, int]:
-    """How many predictions got which reward."""
-    counts: dict[Any, int] = {}
-    for ratio in ratios.values():
-        got = reward(ratio) if ratio else 0.0
-        counts[got] = counts.get(got, 0) + 1
-    return dict(sorted(counts.items(), reverse=True))

