@@ -1,5 +1,6 @@
 import json
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,10 @@ def test_blank_lines_and_a_byte_order_mark_are_no_records(tmp_path: Path):
         ('[{"a": 1},\n {"a": 2},\n {"a" 3}]', ":3"),
         ('{"a": 1}\n[2]\n', ":2"),
         ('[{"a": 1}, 2]', ", record 1"),
+        ('[{"a": 1},\n {"a": "\x01"}]', ":2"),
+        ('[{"a": 1}', ":1"),
+        ('[{"a": 1}]\n]', ":2"),
+        ('[{"a": NaN}]', ""),
     ],
 )
 def test_a_bad_place_is_named_by_file_and_line(tmp_path: Path, text: str, place: str):
@@ -48,6 +53,21 @@ def test_a_bad_place_is_named_by_file_and_line(tmp_path: Path, text: str, place:
     assert error.value.where == f"{path}{place}"
 
 
+def test_a_json_list_is_streamed_and_its_values_are_those_of_the_standard_parser(tmp_path: Path):
+    path = tmp_path / "list.json"
+    values = [{"a": "\ud800 é 【", "b": 10**30, "c": 1.5, "d": [None, True, {"e": 1e5}]}, "text", 7]
+    path.write_text("\ufeff \n" + json.dumps(values), encoding="utf-8")
+    assert list(iter_values(path)) == [(None, value) for value in values]
+
+    with path.open("w") as file:  # 60 MB
+        file.write("[" + ",".join(['{"question": "%s"}' % ("q" * 1000)] * 60_000) + "]")
+    tracemalloc.start()
+    assert sum(1 for _ in iter_values(path)) == 60_000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5_000_000
+
+
 def test_missing_and_misencoded_files_are_data_errors(tmp_path: Path):
     with pytest.raises(DataError, match="No such file"):
         read_records(tmp_path / "absent.json")
@@ -56,6 +76,9 @@ def test_missing_and_misencoded_files_are_data_errors(tmp_path: Path):
     (tmp_path / "latin.jsonl").write_bytes('{"a": "é"}'.encode("latin-1"))
     with pytest.raises(DataError, match="not UTF-8"):
         read_records(tmp_path / "latin.jsonl")
+    (tmp_path / "latin.json").write_bytes('[{"a": "é"}]'.encode("latin-1"))
+    with pytest.raises(DataError, match="not UTF-8"):
+        read_records(tmp_path / "latin.json")
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path):

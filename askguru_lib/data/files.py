@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import os
@@ -16,9 +17,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+import ijson
+
 import askguru_lib
 from askguru_lib.errors import DataError
 
+_STREAM = ijson.get_backend("python")  # the C back end turns a lone surrogate into "?" and refuses long integers
 VERSIONS_OF = ("sqlalchemy", "sqlglot", "torch", "transformers", "peft", "trl", "accelerate")
 
 
@@ -38,11 +42,7 @@ def iter_values(path: str | Path) -> Iterator[tuple[int | None, Any]]:
                 pass
             file.seek(0)
             if head == "[":
-                text = file.read()
-                try:
-                    yield from ((None, value) for value in json.loads(text))
-                except json.JSONDecodeError as e:
-                    raise _malformed(path, e.lineno, e) from None
+                yield from ((None, value) for value in _list_elements(path))
                 return
             for number, line in enumerate(file, 1):
                 if line.strip():
@@ -84,6 +84,22 @@ def read_json(path: str | Path) -> Any:
         raise _malformed(path, e.lineno, e) from None
     except OSError as e:
         raise DataError(f"cannot read the file ({e.strerror})", where=str(path), hint="check the path") from e
+
+
+def _list_elements(path: Path) -> Iterator[Any]:
+    """One element of a JSON list after the other, never the whole list in memory."""
+    read = 0
+    with path.open("rb") as file:
+        file.seek(len(codecs.BOM_UTF8) if file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8 else 0)
+        try:
+            for value in _STREAM.items(file, "item", use_float=True, buf_size=4096):
+                yield value
+                read += 1
+        except (ijson.JSONError, json.JSONDecodeError) as e:
+            read_json(path)  # the standard parser knows the line
+            raise DataError(
+                f"malformed JSON after record {read}: {e}", where=str(path), hint="JSON knows no NaN and no Infinity"
+            ) from None
 
 
 def _malformed(path: Path, line: int, error: json.JSONDecodeError) -> DataError:
