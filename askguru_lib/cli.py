@@ -293,27 +293,68 @@ def evaluate(
     compare: Annotated[
         Path | None, typer.Option("--compare", help="Another report on the same test set: is the difference real?")
     ] = None,
+    suite_dir: Annotated[
+        Path | None,
+        typer.Option("--suite_dir", help="Also test-suite accuracy: folder with <db>/*.sqlite, as Spider's."),
+    ] = None,
+    r_ves: Annotated[int, typer.Option("--r_ves", min=0, help="Also R-VES, from this many runs (BIRD: 100).")] = 0,
+    results_path: Annotated[
+        Path | None,
+        typer.Option("--results_path", help="Store of results. Default: results.sqlite beside db_conn.json."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume/--no_resume", help="Take over stored results: of gold, and of a killed call.")
+    ] = True,
     config: Config = None,
 ) -> None:
     """Run predictions and gold on the databases: execution accuracy with its interval.
 
+    Every result is stored as it comes, so a killed call goes on where it was, and gold is not run again for the next
+    file of predictions. A result belongs to a database's file as it is; of servers nothing is kept after the call.
+
     Example: askguru eval --pred_sql_path predictions_v1.jsonl --test_sql_path test.jsonl --db_conn_config db_conn.json
+
+    Example: askguru eval ... --report_path v2.json --compare v1.json
     """
+    from contextlib import nullcontext
+
+    from askguru_lib.data.files import file_hash
     from askguru_lib.databases.connection import load_connections
     from askguru_lib.databases.executor import Executor
+    from askguru_lib.databases.result_store import ResultStore
+    from askguru_lib.evaluation import efficiency
     from askguru_lib.evaluation.evaluate import Evaluation
     from askguru_lib.evaluation.evaluate import compare as difference
     from askguru_lib.evaluation.evaluate import evaluate as score
     from askguru_lib.evaluation.submissions import read_predictions
+    from askguru_lib.evaluation.suites import suite_accuracy
 
     settings = _config(config)
     other = Evaluation.load(compare) if compare else None
     test_set = _test_set(test_sql_path)
     predictions = read_predictions(pred_sql_path, test_set)
-    with Executor.from_config(load_connections(db_conn_config), settings.execution) as executor:
+    scope = file_hash(pred_sql_path) + file_hash(test_sql_path)
+    path = results_path or db_conn_config.with_name("results.sqlite")
+    with (
+        ResultStore(path, scope) if resume else nullcontext() as store,
+        Executor.from_config(load_connections(db_conn_config), settings.execution, store) as executor,
+    ):
         scores = score(predictions, test_set, executor, config=settings, desc="running")
-    typer.echo(f"EX       {scores.ex!r}\nBIRD EX  {scores.bird_ex!r}\nvalid    {scores.valid_sql!r}")
-    for field in ("db_name", "difficulty"):
+        typer.echo(f"EX       {scores.ex!r}\nBIRD EX  {scores.bird_ex!r}\nvalid    {scores.valid_sql!r}")
+        if scores.soft_f1 is not None:
+            typer.echo(f"Soft-F1  {scores.soft_f1:.1%}")
+        if suite_dir:
+            found = suite_accuracy(scores, suite_dir, config=settings, desc="test suite")
+            typer.echo(f"suite    {found.accuracy!r}")
+            for name, message in found.excluded.items():
+                typer.echo(f"excluded from the suite: gold of {name} ({message})", err=True)
+        if r_ves:
+            typer.echo(f"R-VES    {efficiency.r_ves(scores, executor, runs=r_ves, desc='timing')[0]:.1f}")
+        if store:
+            store.forget_scope()
+            if store.hits:
+                typer.echo(f"{store.hits} results were taken over from {path}", err=True)
+    for field in ("db_name", "difficulty", "features"):
         for value, row in scores.by(field).iterrows():
             typer.echo(
                 f"  {field} {value}: EX {row['ex']:.1%} [{row['low']:.1%}, {row['high']:.1%}], n = {row['n']:.0f}"
@@ -328,14 +369,14 @@ def evaluate(
 
 
 def _figure_of(scores: Evaluation, path: Path) -> Path:
-    """Execution accuracy by database and by difficulty, with intervals."""
+    """Execution accuracy by database, difficulty and SQL feature, with intervals."""
     from askguru_lib import plots
     from askguru_lib.evaluation.metrics import Proportion
 
     shares = {"all": scores.ex}
-    for field in ("db_name", "difficulty"):
+    for field, title in (("db_name", "database"), ("difficulty", "difficulty"), ("features", "with")):
         for value, row in scores.by(field).iterrows():
-            shares[str(value)] = Proportion(round(row["ex"] * row["n"]), int(row["n"]), scores.confidence)
+            shares[f"{title}: {value}"] = Proportion(round(row["ex"] * row["n"]), int(row["n"]), scores.confidence)
     plots.bars_with_intervals(shares).savefig(path, dpi=150, bbox_inches="tight")
     return path
 

@@ -242,6 +242,36 @@ def test_eval_draws_breaks_down_and_compares(tmp_path: Path, capsys: pytest.Capt
     shown = capsys.readouterr().out
     assert "difficulty simple: EX 100.0%" in shown
     assert "difficulty challenging: EX 0.0%" in shown
+    assert "features one table: EX 66.7%" in shown
     assert "EX +66.7 points" in shown
     assert (tmp_path / "two_report.png").stat().st_size > 5_000
     assert run("eval", "--pred_sql_path", str(tmp_path / "two.json"), *common, "--compare", "nowhere.json") == 8
+
+
+def test_eval_takes_results_over_and_asks_a_suite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, limit in (("shop", 5), ("suite/shop/a", 5), ("suite/shop/b", 9)):
+        path = tmp_path / f"{name}.sqlite"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with sqlite3.connect(path) as db:
+            db.execute("CREATE TABLE t (a INTEGER)")
+            db.executemany("INSERT INTO t VALUES (?)", [(i,) for i in range(limit)])
+        db.close()
+    conn = write_json(tmp_path / "db_conn.json", {"dialect": "sqlite", "databases": {"shop": "shop.sqlite"}})
+    test_set = [
+        {"id": f"q/{i}", "db_name": "shop", "question": "?", "sql": f"SELECT a FROM t WHERE a > {i}"} for i in range(2)
+    ]
+    tests = write_json(tmp_path / "test.json", test_set)
+    (tmp_path / "p.sql").write_text("SELECT a FROM t WHERE a > 0\nSELECT a FROM t WHERE a BETWEEN 2 AND 6\n")
+    call = ["eval", "--pred_sql_path", str(tmp_path / "p.sql"), "--test_sql_path", str(tests)]
+    call += ["--db_conn_config", str(conn)]
+    assert run(*call, "--suite_dir", str(tmp_path / "suite"), "--r_ves", "3") == 0
+    first = capsys.readouterr()
+    assert "EX       100.0 %" in first.out
+    assert "suite    50.0 %" in first.out
+    assert "R-VES    " in first.out
+    assert "taken over" not in first.err
+    assert run(*call) == 0
+    assert "3 results were taken over from" in capsys.readouterr().err
+    assert run(*call, "--no_resume") == 0
+    assert "taken over" not in capsys.readouterr().err
+    assert run(*call, "--suite_dir", str(tmp_path)) == 8

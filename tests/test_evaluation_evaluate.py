@@ -188,3 +188,9 @@ def test_error_kinds(pred: str, kind: str) -> None:
 def test_the_failure_names_the_error() -> None:
     assert error_kind(GOLD, GOLD, Failure("unknown_name", "no such column: a")) == "unknown_name"
     assert error_kind("", GOLD, Failure("syntax", "no SQL")) == "syntax"
+
+
+def test_items_count_under_each_of_their_features(executor: Executor) -> None:
+    found = evaluate(predictions(names="SELECT name FROM item", count="SELECT 1"), TEST_SET, executor).by("features")
+    assert found["n"].to_dict() == {"one table": 4, "aggregate": 1}
+    assert found["ex"].to_dict() == {"one table": 0.25, "aggregate": 0.0}

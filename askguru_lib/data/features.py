@@ -34,29 +34,35 @@ def sql_features(sql: str, dialect: str = "sqlite") -> frozenset[str]:
     tree = parse(sql, dialect)
     if tree is None:
         return frozenset()
-    joins = max((len(s.args.get("joins") or ()) for s in tree.find_all(exp.Select)), default=0)
-    windows = list(tree.find_all(exp.Window))
-    names = {str(f.this).lower() for f in tree.find_all(exp.Anonymous)}
-    conditions = (tree.find(exp.Is), tree.find(exp.Coalesce), tree.find(exp.Null))
+    nodes: dict[type[exp.Expr], list[exp.Expr]] = {}
+    for node in tree.walk():
+        nodes.setdefault(type(node), []).append(node)
+
+    def found(*kinds: type[exp.Expr]) -> list[exp.Expr]:
+        return [node for kind, same in nodes.items() if issubclass(kind, kinds) for node in same]
+
+    joins = max((len(s.args.get("joins") or ()) for s in found(exp.Select)), default=0)
+    windows = found(exp.Window)
+    names = {str(f.this).lower() for f in found(exp.Anonymous)}
     present = {
         "one table": joins == 0,
         "1 join": joins == 1,
         "2 joins": joins == 2,
         "3 joins": joins == 3,
         "4 or more joins": joins > 3,
-        "aggregate": any(f.find_ancestor(exp.Window) is None for f in tree.find_all(exp.AggFunc)),
-        "group by": tree.find(exp.Group),
-        "having": tree.find(exp.Having),
-        "distinct": tree.find(exp.Distinct),
-        "order and limit": tree.find(exp.Limit),
+        "aggregate": any(f.find_ancestor(exp.Window) is None for f in found(exp.AggFunc)),
+        "group by": found(exp.Group),
+        "having": found(exp.Having),
+        "distinct": found(exp.Distinct),
+        "order and limit": found(exp.Limit),
         "ties kept": any(isinstance(w.this, _RANKS) for w in windows),
-        "subquery": tree.find(exp.Subquery, exp.Exists) or any(i.args.get("query") for i in tree.find_all(exp.In)),
-        "CTE": tree.find(exp.CTE),
+        "subquery": found(exp.Subquery, exp.Exists) or any(i.args.get("query") for i in found(exp.In)),
+        "CTE": found(exp.CTE),
         "window": windows,
-        "set operation": tree.find(exp.SetOperation),
-        "case": tree.find(exp.Case, exp.If),
-        "null": any(c is not None for c in conditions),
-        "date": tree.find(*_DATE_NODES) or names & _DATES,
-        "string": tree.find(*_STRINGS),
+        "set operation": found(exp.SetOperation),
+        "case": found(exp.Case, exp.If),
+        "null": found(exp.Is, exp.Coalesce, exp.Null),
+        "date": found(*_DATE_NODES) or names & _DATES,
+        "string": found(*_STRINGS),
     }
-    return frozenset(name for name, found in present.items() if found)
+    return frozenset(name for name, there in present.items() if there)

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from askguru_lib.config import ExecutionConfig
 from askguru_lib.databases import worker
 from askguru_lib.databases.connection import EMBEDDED, DatabaseConnections
+from askguru_lib.databases.result_store import ResultStore
 from askguru_lib.databases.worker import Failure, FailureKind, Limits, Result, Target
 from askguru_lib.errors import DatabaseError
 
@@ -78,6 +79,7 @@ class Executor:
         max_rows: rows kept of a result; ``Result.truncated`` tells when there were more.
         memory_mb: MiB that a worker process may take beyond its start.
         workers: processes.
+        store: results that outlive the process; the caller closes it.
 
     Workers start with the first statement and end with ``close`` or the ``with`` block. Results of identical
     ``(db_id, sql)`` are remembered while the database's file stays as it is.
@@ -91,8 +93,10 @@ class Executor:
         max_rows: int = 10_000,
         memory_mb: int = 1024,
         workers: int = 2,
+        store: ResultStore | None = None,
     ) -> None:
         self.connections = connections
+        self.store = store
         self.limits = Limits(timeout_s, max_rows, memory_mb)
         self.workers = workers
         self._pool: ProcessPool | None = None
@@ -101,13 +105,16 @@ class Executor:
         self._cached_cells = 0
 
     @classmethod
-    def from_config(cls, connections: DatabaseConnections, config: ExecutionConfig) -> Executor:
+    def from_config(
+        cls, connections: DatabaseConnections, config: ExecutionConfig, store: ResultStore | None = None
+    ) -> Executor:
         return cls(
             connections,
             timeout_s=config.timeout_s,
             max_rows=config.max_rows,
             memory_mb=config.memory_mb,
             workers=config.workers,
+            store=store,
         )
 
     def __enter__(self) -> Executor:
@@ -149,7 +156,12 @@ class Executor:
         found: dict[tuple[str, str], Result] = {}
         pending: list[tuple[str, str]] = []
         for pair in dict.fromkeys(pairs):
-            known = self._cache.get((*pair, signatures[pair[0]]))
+            key = (*pair, signatures[pair[0]])
+            known = self._cache.get(key)
+            if known is None and self.store and isinstance(pair[1], str):
+                known = self.store.get(targets[pair[0]], pair[1], self.limits)
+                if known:
+                    self._remember(key, known)
             if known is not None:
                 found[pair] = known
             else:
@@ -158,7 +170,10 @@ class Executor:
             bar.update(len(pairs) - len(pending))
             for pair, result in self._stream(pending, targets):
                 found[pair] = result
-                self._remember((*pair, signatures[pair[0]]), result)
+                if result.ok or (result.failure and result.failure.kind in _LASTING):
+                    self._remember((*pair, signatures[pair[0]]), result)
+                    if self.store:
+                        self.store.put(targets[pair[0]], pair[1], self.limits, result)
                 bar.update()
         return [found[pair] for pair in pairs]
 
@@ -253,8 +268,6 @@ class Executor:
         return self._pool
 
     def _remember(self, key: tuple[Any, ...], result: Result) -> None:
-        if result.failure and result.failure.kind not in _LASTING:
-            return
         self._cache[key] = result
         self._cached_cells += len(result.rows) * len(result.columns)
         while self._cached_cells > _CACHED_CELLS and self._cache:

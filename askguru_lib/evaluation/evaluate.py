@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from askguru_lib.config import RunConfig
+from askguru_lib.data.features import FEATURES, sql_features
 from askguru_lib.data.files import write_json
 from askguru_lib.databases.executor import Executor, Result
 from askguru_lib.errors import EvaluationError
@@ -28,8 +29,9 @@ class Evaluation:
 
     Attributes:
         items: one dict per sound test item, in the test set's order: ``id, db_name, difficulty, question, sql_gold,
-            sql_pred, ex, bird_ex, soft_f1, failure_kind, error_kind, message``. ``failure_kind`` is ``missing`` when
-            there was no prediction, None when the statement ran; ``error_kind`` is None when ``ex`` holds.
+            sql_pred, features, ex, bird_ex, soft_f1, failure_kind, error_kind, message``. ``features`` are the gold's
+            (see ``sql_features``); ``failure_kind`` is ``missing`` when there was no prediction, None when the
+            statement ran; ``error_kind`` is None when ``ex`` holds.
         excluded: test items whose gold is defective; they are charged to nobody.
     """
 
@@ -63,10 +65,15 @@ class Evaluation:
         return f"Evaluation(EX {self.ex!r}{left_out})"
 
     def by(self, name: str) -> pd.DataFrame:
-        """One row per value of an item's field: ``n, ex, low, high, bird_ex, soft_f1, valid_sql``."""
+        """One row per value of an item's field: ``n, ex, low, high, bird_ex, soft_f1, valid_sql``.
+
+        Where the field is a list, as ``features`` is, an item counts in the row of each of its values.
+        """
         groups: dict[Any, list[dict[str, Any]]] = {}
         for item in self.items:
-            groups.setdefault(item.get(name), []).append(item)
+            value = item.get(name)
+            for one in value if isinstance(value, list) else [value]:
+                groups.setdefault(one, []).append(item)
         rows = []
         for value, items in groups.items():
             part = Evaluation(items, confidence=self.confidence)
@@ -234,6 +241,7 @@ def _item(gold: _Gold, sql: Any, result: Result | None) -> dict[str, Any]:
         "question": record.get("question"),
         "sql_gold": record["sql"],
         "sql_pred": sql if _is_sql(sql) else None,
+        "features": sorted(sql_features(record["sql"], gold.dialect), key=FEATURES.index),
     }
     if result is None:
         return {

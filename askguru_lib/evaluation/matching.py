@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from copy import deepcopy
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -143,6 +145,8 @@ def _tie_groups(gold: Result, sql: str, dialect: str, sort_keys: Sequence[Row] |
 
 def outer_order(sql: str, dialect: str = "sqlite") -> exp.Order | None:
     """The ORDER BY of the outermost query, if there is one (without keys when sqlglot cannot read the statement)."""
+    if "order" not in sql.lower():
+        return None
     query = parse(sql, dialect)
     if query is None:
         outermost = re.sub(r"\([^()]*\)", "", sql)
@@ -157,8 +161,9 @@ def _order_of(query: exp.Expression) -> exp.Order | None:
     return order if isinstance(order, exp.Order) else None
 
 
+@lru_cache(maxsize=4096)
 def parse(sql: str, dialect: str = "sqlite") -> exp.Expression | None:
-    """The statement's tree; None when sqlglot cannot read it."""
+    """The statement's tree; None when sqlglot cannot read it. Callers share the tree and must not change it."""
     try:
         return sqlglot.parse_one(sql, read=sqlglot_name(dialect))  # type: ignore[return-value]
     except (SqlglotError, RecursionError, ValueError):
@@ -202,7 +207,9 @@ def sort_keys_query(sql: str, dialect: str = "sqlite") -> str | None:
 
     ``SELECT name FROM t ORDER BY age`` shows no ages, so ties cannot be told from its result alone.
     """
-    tree = parse(sql, dialect)
+    if outer_order(sql, dialect) is None:
+        return None
+    tree = deepcopy(parse(sql, dialect))
     order = _order_of(tree) if tree is not None else None
     query = order.parent if order is not None else None
     if tree is None or order is None or not isinstance(query, exp.Select) or query.args.get("distinct"):
