@@ -165,9 +165,10 @@ def _order_of(query: exp.Expression) -> exp.Order | None:
 def parse(sql: str, dialect: str = "sqlite") -> exp.Expression | None:
     """The statement's tree; None when sqlglot cannot read it. Callers share the tree and must not change it."""
     try:
-        return sqlglot.parse_one(sql, read=sqlglot_name(dialect))  # type: ignore[return-value]
+        trees = [t for t in sqlglot.parse(sql, read=sqlglot_name(dialect)) if t and not isinstance(t, exp.Semicolon)]
     except (SqlglotError, RecursionError, ValueError):
         return None
+    return trees[0] if len(trees) == 1 else None  # type: ignore[return-value]
 
 
 def sqlglot_name(dialect: str) -> str:
@@ -181,25 +182,44 @@ def _output_position(ordered: exp.Expression, columns: Sequence[str], order: exp
     if isinstance(key, exp.Literal) and not key.is_string:
         place = int(key.this) - 1
         return place if 0 <= place < len(columns) else None
+    while isinstance(key, exp.Paren):
+        key = key.this
     query = order.parent
     projections = query.selects if isinstance(query, exp.Query) else []
-    if len(projections) != len(columns) or any(p.is_star for p in projections):
-        projections = []
+    stars = [p for p in projections if p.is_star]
+    listed = projections if len(projections) == len(columns) and not stars else []
     name = key.name.lower() if isinstance(key, exp.Column) else None
-    table = key.table if isinstance(key, exp.Column) else ""
+    table = key.table.lower() if isinstance(key, exp.Column) else ""
     if name is not None and not table:
-        aliases = [p.alias.lower() if isinstance(p, exp.Alias) else None for p in projections]
+        aliases = [p.alias.lower() if isinstance(p, exp.Alias) else None for p in listed]
         if name in aliases:
             return aliases.index(name)
-    for i, projection in enumerate(projections):
-        if projection.unalias() == key:
+    wanted = _folded(key)
+    for i, projection in enumerate(listed):
+        if _folded(projection.unalias()) == wanted:
             return i
     named = [i for i, column in enumerate(columns) if name is not None and column.lower() == name]
-    if len(named) != 1 or not projections:
-        return named[0] if len(named) == 1 else None
-    source = projections[named[0]]
-    same = isinstance(source, exp.Column) and (not source.table or not table or source.table == table)
-    return named[0] if same else None
+    if len(named) != 1:
+        return None
+    sources = [listed[named[0]]] if listed else projections
+    return named[0] if not sources or any(_may_show(source, name or "", table) for source in sources) else None
+
+
+def _folded(tree: exp.Expr) -> exp.Expr:
+    """The tree with names in lower case."""
+    tree = tree.copy()
+    for identifier in tree.find_all(exp.Identifier):
+        identifier.set("this", identifier.name.lower())
+    return tree
+
+
+def _may_show(projection: exp.Expr, name: str, table: str) -> bool:
+    """Whether a projection can be where an output column comes from that is called like ``table.name``."""
+    if isinstance(projection, exp.Star):
+        return True
+    if not isinstance(projection, exp.Column) or not (projection.is_star or projection.name.lower() == name):
+        return False
+    return not projection.table or not table or projection.table.lower() == table
 
 
 def sort_keys_query(sql: str, dialect: str = "sqlite") -> str | None:

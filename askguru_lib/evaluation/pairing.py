@@ -51,7 +51,12 @@ def close(a: Any, b: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float, Decimal))
+    """Decimals that no float can hold are equal to themselves only, as text is."""
+    return isinstance(value, (int, float)) or (isinstance(value, Decimal) and _fits_float(value))
+
+
+def _fits_float(value: Decimal) -> bool:
+    return not value.is_finite() or not value or (float(value) != 0 and math.isfinite(float(value)))
 
 
 def _float(value: Any) -> float:
@@ -94,11 +99,12 @@ class _Coder:
 
     def read(self, column: Sequence[Any]) -> None:
         """Take in one more column."""
-        kinds = {t: "other" if self._exact else _kind(t) for t in set(map(type, column))}
-        if len(set(kinds.values())) == 1:
+        types = set(map(type, column))
+        kinds = {t: "other" if self._exact else _kind(t) for t in types}
+        if len(set(kinds.values())) == 1 and Decimal not in types:
             parts: list[tuple[Any, str, Sequence[Any]]] = [(slice(None), next(iter(kinds.values())), column)]
         else:
-            of = [kinds[type(v)] for v in column]
+            of = ["other" if isinstance(v, Decimal) and not _is_number(v) else kinds[type(v)] for v in column]
             places = {kind: [i for i, k in enumerate(of) if k == kind] for kind in sorted(set(of))}
             parts = [(np.array(at), kind, [column[i] for i in at]) for kind, at in places.items()]
         self._columns.append([_Part(at, kind, self._array(kind, values)) for at, kind, values in parts])
