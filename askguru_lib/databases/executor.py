@@ -187,6 +187,8 @@ class Executor:
             DatabaseError: ``db_id`` is unknown.
         """
         target = self._target(db_id)
+        for failure in filter(None, map(worker.unfit, sqls)):
+            return failure
         limit = len(sqls) * runs * (self.limits.timeout_s + GRACE_S)
         future = self._workers().schedule(worker.measure, (target, list(sqls), self.limits, runs), timeout=limit)
         try:
@@ -217,10 +219,8 @@ class Executor:
             yield pair, self._await(future, targets[pair[0]], pair[1])
 
     def _submit(self, target: Target, sql: str) -> Any:
-        if not isinstance(sql, str):
-            return Result.failed("syntax", "no SQL statement")
-        if len(sql) > worker.MAX_SQL:
-            return Result.failed("resource", f"the statement is longer than {worker.MAX_SQL} characters")
+        if failure := worker.unfit(sql):
+            return Result(failure=failure)
         timeout = self.limits.timeout_s + GRACE_S
         for attempt in (1, 2):
             try:

@@ -52,7 +52,7 @@ _SQLITE_CODES = {
     sqlite3.SQLITE_NOTADB: "connection",
 }
 _SQLITE_MESSAGES: list[tuple[str, Any]] = [
-    (r"syntax error|incomplete input|unrecognized token|null character|surrogates not allowed", "syntax"),
+    (r"syntax error|incomplete input|unrecognized token", "syntax"),
     (r"no such (?!savepoint)|ambiguous column name|unknown database|has no column named", "unknown_name"),
     (r"integer overflow|datatype mismatch|malformed JSON|wrong number of arguments|bad JSON path", "type"),
     (r"one statement at a time|not authorized|prohibited|may not be (?:modified|dropped)|readonly", "denied"),
@@ -176,15 +176,13 @@ class DuckDBSession:
             "autoinstall_known_extensions": "false",
             "allow_community_extensions": "false",
             "memory_limit": f"{limits.memory_mb // 2}MiB",
-            "max_temp_directory_size": "0B",
+            "temp_directory": "",
             "threads": "1",
             "lock_configuration": "true",
         }
         self._db = duckdb.connect(target.location, read_only=True, config=config)
 
     def run(self, sql: str, limits: Limits) -> Result:
-        if len(sql) > MAX_SQL:
-            return Result.failed("resource", f"the statement is longer than {MAX_SQL} characters")
         statements = self._db.extract_statements(sql)
         if not statements:
             return Result.failed("syntax", "no SQL statement")
@@ -208,13 +206,17 @@ class DuckDBSession:
     def classify(self, error: BaseException) -> Failure:
         text = one_line(str(error).partition("\nLINE ")[0].partition("\n\nPossible solutions")[0])
         kind: Any = _DUCKDB_ERRORS.get(type(error).__name__)
+        if re.search(r"^Parser Error: (?:memory exhausted|Max expression depth)|Lists larger than", text):
+            kind = "resource"
         if kind == "timeout":
             text = f"stopped after {self._limits.timeout_s:g} s"
         if kind is None and re.search(r"read-only|disabled|not allowed", text, re.I):
             kind = "denied"
         if kind is None and re.search(r"not found|does not exist|Ambiguous reference|does not have a column", text):
             kind = "unknown_name"
-        if kind is None and re.search(r"No function matches|Cannot (?:compare|mix)|explicit type cast", text):
+        if kind is None and re.search(
+            r"No function matches|Cannot (?:compare|mix)|explicit type cast|Malformed JSON", text
+        ):
             kind = "type"
         return Failure(kind or "other", text)
 

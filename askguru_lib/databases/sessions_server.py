@@ -6,13 +6,13 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from importlib import import_module
 from typing import Any
 
 import sqlalchemy as sa
 
 from askguru_lib.databases.connection import open_engine
 from askguru_lib.databases.worker import (
-    MAX_SQL,
     Denied,
     Failure,
     Limits,
@@ -26,27 +26,42 @@ from askguru_lib.databases.worker import (
 
 _READS = {"SELECT", "WITH", "VALUES", "TABLE", "SHOW", "EXPLAIN", "DESC", "DESCRIBE"}
 _WRITES = {
-    *("ALTER", "ANALYZE", "ATTACH", "BEGIN", "CALL", "CHECKPOINT", "CLUSTER", "COMMENT", "COMMIT", "COPY", "CREATE"),
-    *("DEALLOCATE", "DECLARE", "DELETE", "DISCARD", "DO", "DROP", "EXEC", "EXECUTE", "GRANT", "HANDLER", "IMPORT"),
-    *("INSERT", "INSTALL", "KILL", "LISTEN", "LOAD", "LOCK", "MERGE", "NOTIFY", "PREPARE", "PRAGMA", "PURGE"),
-    *("REASSIGN", "REFRESH", "REINDEX", "RELEASE", "RENAME", "REPLACE", "RESET", "REVOKE", "ROLLBACK", "SAVEPOINT"),
-    *("SECURITY", "SET", "SHUTDOWN", "START", "TRUNCATE", "UPDATE", "USE", "VACUUM"),
+    *("ABORT", "ALTER", "ANALYZE", "ATTACH", "BACKUP", "BEGIN", "BINLOG", "CACHE", "CALL", "CHANGE", "CHECK"),
+    *("CHECKPOINT", "CHECKSUM", "CLOSE", "CLUSTER", "COMMENT", "COMMIT", "COPY", "CREATE", "DEALLOCATE", "DECLARE"),
+    *("DELETE", "DISCARD", "DO", "DROP", "END", "EXEC", "EXECUTE", "FETCH", "FLUSH", "GRANT", "HANDLER", "IMPORT"),
+    *("INSERT", "INSTALL", "KILL", "LISTEN", "LOAD", "LOCK", "MERGE", "MOVE", "NOTIFY", "OPTIMIZE", "PREPARE"),
+    *("PRAGMA", "PURGE", "REASSIGN", "REFRESH", "REINDEX", "RELEASE", "RENAME", "REPAIR", "REPLACE", "RESET"),
+    *("REVOKE", "ROLLBACK", "SAVEPOINT", "SECURITY", "SET", "SHUTDOWN", "SIGNAL", "START", "STOP", "TRUNCATE"),
+    *("UNINSTALL", "UNLISTEN", "UNLOCK", "UPDATE", "USE", "VACUUM", "XA"),
 }
-# What a read-only transaction allows all the same: on MySQL, functions that read and write files and take named locks,
-# also in a comment, which may hold code. Looked for anywhere: in a literal they are rare enough to be refused as well.
+_BLANK = r"(?>\s|/\*.*?\*/|(?:--|#)[^\n]*\n)*+"
+"""Blanks and comments; once matched they are not tried in another way."""
+# What a read-only transaction allows all the same. Looked for anywhere: in a literal it is rare enough to be refused as
+# well.
 _DENIED_WORDS = {
-    "mysql": re.compile(r"\b(outfile|dumpfile|load_file|get_lock|release_\w*locks?)\b|/\*M?!", re.IGNORECASE),
+    # files and named locks, also in a comment, which may hold code; hints that lift the time limit; password hashes
+    "mysql": re.compile(
+        r"\b(?:outfile|dumpfile|load_file|get_lock|release_\w*locks?|max_execution_time|set_var)\b|/\*M?!"
+        rf"|\bmysql`?{_BLANK}\.|\bshow{_BLANK}(?:grants|create{_BLANK}user)\b",
+        re.IGNORECASE | re.DOTALL,
+    ),
     # set_config could take back the role that this session stepped down to, spelt in full, in an escaped identifier, or
-    # inside a query that another function runs from a text; a lock outlives its statement.
+    # inside a query that another function runs from a text; a lock outlives its statement, a message its transaction,
+    # and other sessions of the same account can be ended; password hashes
     "postgresql": re.compile(
-        r"\b(set_config|pg_\w*advisory\w*|dblink\w*|query_to_xml\w*|cursor_to_xml\w*|ts_stat|ts_rewrite)\b|\bU&\"",
+        r"\b(?:set_config|pg_\w*advisory\w*|dblink\w*|(?:query|cursor|table|schema|database)_to_xml\w*|ts_stat"
+        r"|ts_rewrite|pg_(?:terminate|cancel)_backend|pg_notify|pg_logical_\w+|pg_authid|pg_shadow)\b|\bU&\"",
         re.IGNORECASE,
     ),
 }
+_WRITE_IN_QUERY = re.compile(
+    r"""near ["'](?:INSERT|UPDATE|DELETE|MERGE|REPLACE)\b|INTO is not allowed""", re.IGNORECASE
+)
+"""How a syntax error reads where a query turns out to be a write."""
 _UNDECLARABLE = {"SHOW", "EXPLAIN"}
 _POSTGRES_STATES: list[tuple[str, Any]] = [
     (r"42601|42000|42803|42P10|42P20", "syntax"),
-    (r"42P01|42703|42883|42704|3F000|42702|42P02|42P09", "unknown_name"),
+    (r"42P01|42703|42883|42704|3F000|42702|42712|42P02|42P09", "unknown_name"),
     (r"42804|42846|42725|22(?!012)\w\w\w", "type"),
     (r"57014", "timeout"),
     (r"42501|25006|25001|0A000|2F\w\w\w", "denied"),
@@ -55,11 +70,11 @@ _POSTGRES_STATES: list[tuple[str, Any]] = [
 ]
 _MYSQL_CODES: dict[int, Any] = {
     **dict.fromkeys((1064, 1149), "syntax"),
-    **dict.fromkeys((1054, 1146, 1305, 1109, 1052), "unknown_name"),
+    **dict.fromkeys((1054, 1146, 1305, 1109, 1052, 1066, 1103), "unknown_name"),
     **dict.fromkeys((1292, 1366, 1411), "type"),
     **dict.fromkeys((3024, 1969, 1317), "timeout"),
     **dict.fromkeys((1142, 1143, 1227, 1792, 1290, 1044), "denied"),
-    **dict.fromkeys((1037, 1038, 1041, 1104), "resource"),
+    **dict.fromkeys((1037, 1038, 1041, 1104, 1436, 1473, 3636), "resource"),
     **dict.fromkeys((1045, 1049, 2003, 2006, 2013), "connection"),
 }
 _ORACLE_CODES: list[tuple[str, Any]] = [
@@ -74,8 +89,11 @@ _ORACLE_CODES: list[tuple[str, Any]] = [
 
 
 def _rows(cursor: Any) -> Iterator[Any]:
-    while page := cursor.fetchmany(256):  # the last page is an empty list or, on MySQL, an empty tuple
+    """Pages that double: a few huge rows are counted before the next ones are fetched."""
+    size = 1
+    while page := cursor.fetchmany(size):  # the last page is an empty list or, on MySQL, an empty tuple
         yield from page
+        size = min(2 * size, 256)
 
 
 class ServerSession:
@@ -84,8 +102,11 @@ class ServerSession:
     def __init__(self, target: Target, limits: Limits) -> None:
         self._dialect, self._limits, self._statement = target.dialect, limits, ""
         self._engine = open_engine(sa.make_url(target.location), connect_timeout_s=max(2, int(limits.timeout_s)))
+        self._connect()
+
+    def _connect(self) -> None:
         self._db: Any = self._engine.raw_connection()
-        self._prepare(max(1, int(limits.timeout_s * 1000)))
+        self._prepare(max(1, int(self._limits.timeout_s * 1000)))
 
     def _prepare(self, ms: int) -> None:
         if self._dialect == "postgresql":
@@ -119,8 +140,6 @@ class ServerSession:
     def run(self, sql: str, limits: Limits) -> Result:
         if is_blank(sql):
             return Result.failed("syntax", "no SQL statement")
-        if len(sql) > MAX_SQL:
-            return Result.failed("resource", f"the statement is longer than {MAX_SQL} characters")
         word = first_word(sql)
         if word not in _READS:
             if word in _WRITES:
@@ -132,23 +151,41 @@ class ServerSession:
         if denied and (found := denied.search(sql)):
             raise Denied(f"not allowed on a read-only connection: {found[0].upper()}")
         self._statement = statement = sql.strip().rstrip(";")
+        if not self._db.is_valid:
+            self._connect()
         started = time.perf_counter()
         try:
             if self._dialect == "oracle":
                 self._do("SET TRANSACTION READ ONLY")
             with closing(self._cursor(word)) as cursor:
-                self._execute(cursor, word, statement)
-                if cursor.description is None:
-                    raise Denied("only statements that return rows are allowed")
-                return collect([c[0] for c in cursor.description], _rows(cursor), limits, started)
+                try:
+                    self._execute(cursor, word, statement)
+                    if cursor.description is None:
+                        raise Denied("only statements that return rows are allowed")
+                    result = collect([c[0] for c in cursor.description], _rows(cursor), limits, started)
+                finally:
+                    self._abandon(cursor)
         finally:
-            self._db.rollback()
+            if self._db.is_valid:
+                self._db.rollback()
+        if result.elapsed_ms >= limits.timeout_s * 1000:  # MySQL's SLEEP and BENCHMARK answer when they are interrupted
+            return Result.failed("timeout", f"stopped after {limits.timeout_s:g} s", result.elapsed_ms)
+        return result
 
     def _cursor(self, word: str) -> Any:
-        """On PostgreSQL a server-side cursor: it takes one query, and rows come page by page."""
+        """A cursor to which rows come page by page; on PostgreSQL it also takes one query and nothing else."""
         if self._dialect == "postgresql" and word not in _UNDECLARABLE:
             return self._db.driver_connection.cursor(name="askguru")
+        if self._dialect == "mysql":
+            return self._db.driver_connection.cursor(import_module("pymysql.cursors").SSCursor)
         return self._db.cursor()
+
+    def _abandon(self, cursor: Any) -> None:
+        """On MySQL, drop the connection when rows are left: closing the cursor would read all of them first."""
+        pending = self._dialect == "mysql" and cursor._result
+        if pending and pending.unbuffered_active:
+            pending.unbuffered_active = False
+            self._db.invalidate()
 
     def _execute(self, cursor: Any, word: str, statement: str) -> None:
         if self._dialect == "postgresql" and word in _UNDECLARABLE:
@@ -157,6 +194,7 @@ class ServerSession:
             cursor.execute(statement)
 
     def classify(self, error: BaseException) -> Failure:
+        error = getattr(error, "orig", None) or error  # SQLAlchemy wraps what goes wrong while it connects
         text = one_line(str(error).partition("\nLINE ")[0])
         kind: Any = "other"
         state = getattr(error, "sqlstate", None)
@@ -166,15 +204,19 @@ class ServerSession:
                 kind, text = "denied", "only one statement at a time"
             elif "operator does not exist" in text:
                 kind = "type"
+            elif "memory exhausted" in text or (state is None and "out of memory" in text):
+                kind = "resource"
             elif state is None and type(error).__name__ == "OperationalError":
                 kind = "connection"
         elif self._dialect == "mysql":
             code = error.args[0] if error.args else None
             kind = _MYSQL_CODES.get(code, "other") if isinstance(code, int) else "other"
-            if kind == "syntax" and re.search(r";\s*\w", self._statement):
+            if kind == "syntax" and re.search(rf";{_BLANK}\w", self._statement, re.DOTALL):
                 kind, text = "denied", "only one statement at a time"
         elif self._dialect == "oracle":
             kind = next((k for pattern, k in _ORACLE_CODES if re.search(pattern, text)), "other")
+        if kind == "syntax" and _WRITE_IN_QUERY.search(text):
+            kind, text = "denied", f"not allowed on a read-only connection: {text}"
         if kind == "timeout":
             text = f"stopped after {self._limits.timeout_s:g} s"
         return Failure(kind, text)

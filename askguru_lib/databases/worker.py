@@ -115,6 +115,21 @@ class Denied(Exception):
     """The statement asks for something a reader may not do."""
 
 
+def unfit(sql: object) -> Failure | None:
+    """Why a text is sent to no engine: some would read it to its first NUL only, others fail in ways of their own."""
+    if not isinstance(sql, str):
+        return Failure("syntax", "no SQL statement")
+    if len(sql) > MAX_SQL:
+        return Failure("resource", f"the statement is longer than {MAX_SQL} characters")
+    if "\0" in sql:
+        return Failure("syntax", "the statement holds a NUL character")
+    try:
+        sql.encode()
+    except UnicodeEncodeError:
+        return Failure("syntax", "the statement holds half a surrogate pair")
+    return None
+
+
 class Session(Protocol):
     """An open connection to one database."""
 
