@@ -181,7 +181,10 @@ def mariadb() -> Iterator[sa.URL]:
             yield url
         finally:
             server.terminate()
-            server.wait(30)
+            try:
+                server.wait(10)
+            except subprocess.TimeoutExpired:
+                server.kill()
 
 
 def _wait_for(url: sa.URL) -> None:

@@ -58,6 +58,8 @@ _WRITE_IN_QUERY = re.compile(
     r"""near ["'](?:INSERT|UPDATE|DELETE|MERGE|REPLACE)\b|INTO is not allowed""", re.IGNORECASE
 )
 """How a syntax error reads where a query turns out to be a write."""
+_MAX_RECURSION = 10_000
+"""Steps of a recursive query on MariaDB."""
 _UNDECLARABLE = {"SHOW", "EXPLAIN"}
 _POSTGRES_STATES: list[tuple[str, Any]] = [
     (r"42601|42000|42803|42P10|42P20", "syntax"),
@@ -101,6 +103,7 @@ class ServerSession:
 
     def __init__(self, target: Target, limits: Limits) -> None:
         self._dialect, self._limits, self._statement = target.dialect, limits, ""
+        self._limit = ""
         self._engine = open_engine(sa.make_url(target.location), connect_timeout_s=max(2, int(limits.timeout_s)))
         self._connect()
 
@@ -122,9 +125,13 @@ class ServerSession:
             self._db.commit()
         elif self._dialect == "mysql":
             try:
-                self._do(f"SET SESSION max_execution_time = {ms}")
+                self._limit = f"SET SESSION max_execution_time = {ms}"
+                self._do(self._limit)
             except Exception:
-                self._do(f"SET SESSION max_statement_time = {ms / 1000}")  # MariaDB
+                self._limit = f"SET SESSION max_statement_time = {ms / 1000}"  # MariaDB
+                self._do(self._limit)
+                # inside a recursion MariaDB looks at neither the clock nor whether its client is still there
+                self._do(f"SET SESSION max_recursive_iterations = {_MAX_RECURSION}")
         elif self._dialect == "oracle":
             self._db.driver_connection.call_timeout = ms
 
@@ -157,6 +164,8 @@ class ServerSession:
         try:
             if self._dialect == "oracle":
                 self._do("SET TRANSACTION READ ONLY")
+            elif self._dialect == "mysql":
+                self._do(self._limit)  # a stored function that the last statement called may have lifted it
             with closing(self._cursor(word)) as cursor:
                 try:
                     self._execute(cursor, word, statement)
