@@ -57,6 +57,9 @@ def test_attack(engines: dict[str, Under], attack: Attack) -> None:
     assert executor.run("t", f"{HONEST} -- {attack.name}").rows == ANSWER
     assert victim.digest() == digest
     assert not attacks.stolen()
+    until = time.monotonic() + 5
+    while victim.running() and time.monotonic() < until:
+        time.sleep(0.1)
     assert victim.running() == []
 
 
