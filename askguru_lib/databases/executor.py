@@ -195,6 +195,8 @@ class Executor:
             times: list[list[float]] | Failure = future.result()
             return times
         except (FutureTimeout, ProcessExpired, MemoryError) as e:
+            if isinstance(e, ProcessExpired) and e.exitcode == worker.WORN:
+                return self.time(db_id, sqls, runs)
             return Failure("timeout" if isinstance(e, FutureTimeout) else "resource", f"stopped: {e}")
 
     def _target(self, db_id: str) -> Target:
@@ -240,6 +242,8 @@ class Executor:
         except FutureTimeout:
             return Result.failed("timeout", f"stopped after {self.limits.timeout_s:g} s", self.limits.timeout_s * 1000)
         except ProcessExpired as e:
+            if e.exitcode == worker.WORN:
+                return self._await(self._submit(target, sql), target, sql)
             return Result.failed("resource", f"the worker process ended (exit code {e.exitcode}); it was replaced")
         except BrokenProcessPool as e:
             if not retry:

@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from importlib import import_module
 from typing import Any
 
 import sqlalchemy as sa
@@ -58,8 +57,6 @@ _WRITE_IN_QUERY = re.compile(
     r"""near ["'](?:INSERT|UPDATE|DELETE|MERGE|REPLACE)\b|INTO is not allowed""", re.IGNORECASE
 )
 """How a syntax error reads where a query turns out to be a write."""
-_MAX_RECURSION = 10_000
-"""Steps of a recursive query on MariaDB."""
 _UNDECLARABLE = {"SHOW", "EXPLAIN"}
 _POSTGRES_STATES: list[tuple[str, Any]] = [
     (r"42601|42000|42803|42P10|42P20", "syntax"),
@@ -90,10 +87,17 @@ _ORACLE_CODES: list[tuple[str, Any]] = [
 ]
 
 
-def _rows(cursor: Any) -> Iterator[Any]:
-    """Pages that double: a few huge rows are counted before the next ones are fetched."""
+def _rows(cursor: Any, until: float) -> Iterator[Any]:
+    """Pages that double: a few huge rows are counted before the next ones are fetched.
+
+    Raises:
+        TimeoutError: it is later than ``until``. The server does not always say so: it counts the time of each page
+            alone, and MySQL's SLEEP and BENCHMARK answer when they are interrupted.
+    """
     size = 1
     while page := cursor.fetchmany(size):  # the last page is an empty list or, on MySQL, an empty tuple
+        if time.perf_counter() > until:
+            raise TimeoutError
         yield from page
         size = min(2 * size, 256)
 
@@ -103,11 +107,11 @@ class ServerSession:
 
     def __init__(self, target: Target, limits: Limits) -> None:
         self._dialect, self._limits, self._statement = target.dialect, limits, ""
-        self._limit = ""
         self._engine = open_engine(sa.make_url(target.location), connect_timeout_s=max(2, int(limits.timeout_s)))
         self._connect()
 
     def _connect(self) -> None:
+        self._begin: list[str] = []
         self._db: Any = self._engine.raw_connection()
         self._prepare(max(1, int(self._limits.timeout_s * 1000)))
 
@@ -124,15 +128,17 @@ class ServerSession:
                 self._do("SET client_connection_check_interval = '1s'")  # a killed worker must not leave a query behind
             self._db.commit()
         elif self._dialect == "mysql":
+            limit = f"SET SESSION max_execution_time = {ms}"
             try:
-                self._limit = f"SET SESSION max_execution_time = {ms}"
-                self._do(self._limit)
-            except Exception:
-                self._limit = f"SET SESSION max_statement_time = {ms / 1000}"  # MariaDB
-                self._do(self._limit)
-                # inside a recursion MariaDB looks at neither the clock nor whether its client is still there
-                self._do(f"SET SESSION max_recursive_iterations = {_MAX_RECURSION}")
+                self._do(limit)
+            except Exception:  # MariaDB
+                limit = f"SET SESSION max_statement_time = {ms / 1000}"
+                self._do("SET SESSION join_cache_level = 0")  # it looks at the clock once per buffer: minutes apart
+                # a recursion without end fails by its time; by default it answers with its first 1000 steps
+                self._do("SET SESSION max_recursive_iterations = 4294967295")
+            self._begin = [limit, "START TRANSACTION READ ONLY"]  # a stored function may have changed the session's
         elif self._dialect == "oracle":
+            self._begin = ["SET TRANSACTION READ ONLY"]
             self._db.driver_connection.call_timeout = ms
 
     def _do(self, statement: str) -> None:
@@ -162,31 +168,29 @@ class ServerSession:
             self._connect()
         started = time.perf_counter()
         try:
-            if self._dialect == "oracle":
-                self._do("SET TRANSACTION READ ONLY")
-            elif self._dialect == "mysql":
-                self._do(self._limit)  # a stored function that the last statement called may have lifted it
+            for setting in self._begin:
+                self._do(setting)
             with closing(self._cursor(word)) as cursor:
                 try:
                     self._execute(cursor, word, statement)
                     if cursor.description is None:
                         raise Denied("only statements that return rows are allowed")
-                    result = collect([c[0] for c in cursor.description], _rows(cursor), limits, started)
+                    rows = _rows(cursor, started + limits.timeout_s)
+                    return collect([c[0] for c in cursor.description], rows, limits, started)
                 finally:
                     self._abandon(cursor)
         finally:
-            if self._db.is_valid:
+            with suppress(Exception):  # a connection that is lost shows in the error above, or in the next statement
                 self._db.rollback()
-        if result.elapsed_ms >= limits.timeout_s * 1000:  # MySQL's SLEEP and BENCHMARK answer when they are interrupted
-            return Result.failed("timeout", f"stopped after {limits.timeout_s:g} s", result.elapsed_ms)
-        return result
 
     def _cursor(self, word: str) -> Any:
         """A cursor to which rows come page by page; on PostgreSQL it also takes one query and nothing else."""
         if self._dialect == "postgresql" and word not in _UNDECLARABLE:
             return self._db.driver_connection.cursor(name="askguru")
         if self._dialect == "mysql":
-            return self._db.driver_connection.cursor(import_module("pymysql.cursors").SSCursor)
+            from pymysql.cursors import SSCursor
+
+            return self._db.driver_connection.cursor(SSCursor)
         return self._db.cursor()
 
     def _abandon(self, cursor: Any) -> None:
@@ -207,20 +211,24 @@ class ServerSession:
         text = one_line(str(error).partition("\nLINE ")[0])
         kind: Any = "other"
         state = getattr(error, "sqlstate", None)
-        if self._dialect == "postgresql":
+        if isinstance(error, TimeoutError):
+            kind = "timeout"
+        elif self._dialect == "postgresql":
             kind = next((k for pattern, k in _POSTGRES_STATES if re.fullmatch(pattern, state or "")), "other")
             if "multiple commands" in text:
                 kind, text = "denied", "only one statement at a time"
             elif "operator does not exist" in text:
                 kind = "type"
-            elif "memory exhausted" in text or (state is None and "out of memory" in text):
+            elif re.search("memory exhausted|too complex", text) or (state is None and "out of memory" in text):
                 kind = "resource"
             elif state is None and type(error).__name__ == "OperationalError":
                 kind = "connection"
         elif self._dialect == "mysql":
             code = error.args[0] if error.args else None
             kind = _MYSQL_CODES.get(code, "other") if isinstance(code, int) else "other"
-            if kind == "syntax" and re.search(rf";{_BLANK}\w", self._statement, re.DOTALL):
+            if kind == "syntax" and "memory exhausted" in text:
+                kind = "resource"
+            elif kind == "syntax" and re.search(rf";{_BLANK}\w", self._statement, re.DOTALL):
                 kind, text = "denied", "only one statement at a time"
         elif self._dialect == "oracle":
             kind = next((k for pattern, k in _ORACLE_CODES if re.search(pattern, text)), "other")

@@ -26,6 +26,8 @@ FailureKind = Literal["syntax", "unknown_name", "type", "timeout", "denied", "re
 
 MAX_SQL = 200_000
 MAX_SESSIONS = 16
+WORN = 75
+"""Exit code of a worker that has no memory left for another statement."""
 M_ARENA_MAX = -8
 """The number of that option of glibc's mallopt."""
 _CELL_BYTES = 56
@@ -145,6 +147,7 @@ def start(drivers: Sequence[str], memory_mb: int) -> None:
 
     The address space may grow by ``memory_mb`` beyond what the interpreter and the drivers take already.
     """
+    global _worn_at
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a Python handler would wait for the statement to end
     for driver in drivers:
         import_module(driver)
@@ -153,6 +156,7 @@ def start(drivers: Sequence[str], memory_mb: int) -> None:
         import resource
 
         used = _address_space()
+        _worn_at = used + memory_mb * 2**20 * 3 // 4 if used else 0
         for what, limit in (
             (resource.RLIMIT_AS, used + memory_mb * 2**20 if used else resource.RLIM_INFINITY),
             (resource.RLIMIT_CORE, 0),
@@ -182,10 +186,25 @@ def _address_space() -> int:
 
 
 _sessions: OrderedDict[Target, tuple[Any, Session]] = OrderedDict()
+_worn_at = 0
+
+
+def _leave_when_worn() -> None:
+    """End this process when earlier statements have left it little memory: an allocator keeps what it once had."""
+    if _worn_at and _address_space() > _worn_at:
+        os._exit(WORN)
 
 
 def execute(target: Target, sql: str, limits: Limits) -> Result:
-    """Run one statement in this process; every failure comes back typed, nothing is raised."""
+    """Run one statement in this process; every failure comes back typed, nothing is raised.
+
+    The process ends with ``WORN`` instead, and the statement is for another one, when memory is short from the start.
+    """
+    _leave_when_worn()
+    return _execute(target, sql, limits)
+
+
+def _execute(target: Target, sql: str, limits: Limits) -> Result:
     started = time.perf_counter()
     session: Session | None = None
     try:
@@ -205,10 +224,11 @@ def execute(target: Target, sql: str, limits: Limits) -> Result:
 
 def measure(target: Target, sqls: Sequence[str], limits: Limits, runs: int) -> list[list[float]] | Failure:
     """Milliseconds of every statement in every run; they take turns, so that a busy moment hits all of them."""
+    _leave_when_worn()
     times: list[list[float]] = [[] for _ in sqls]
     for _ in range(runs):
         for sql, spent in zip(sqls, times, strict=True):
-            result = execute(target, sql, limits)
+            result = _execute(target, sql, limits)
             if result.failure:
                 return result.failure
             spent.append(result.elapsed_ms)
