@@ -335,6 +335,7 @@ def evaluate(
     predictions = read_predictions(pred_sql_path, test_set)
     scope = file_hash(pred_sql_path) + file_hash(test_sql_path)
     path = results_path or db_conn_config.with_name("results.sqlite")
+    more: dict[str, Any] = {}
     with (
         ResultStore(path, scope) if resume else nullcontext() as store,
         Executor.from_config(load_connections(db_conn_config), settings.execution, store) as executor,
@@ -345,26 +346,29 @@ def evaluate(
             typer.echo(f"Soft-F1  {scores.soft_f1:.1%}")
         if suite_dir:
             found = suite_accuracy(scores, suite_dir, config=settings, desc="test suite")
+            more["test_suite"] = {**found.accuracy.to_dict(), "passed": found.passed, "excluded": found.excluded}
             typer.echo(f"suite    {found.accuracy!r}")
             for name, message in found.excluded.items():
                 typer.echo(f"excluded from the suite: gold of {name} ({message})", err=True)
         if r_ves:
-            typer.echo(f"R-VES    {efficiency.r_ves(scores, executor, runs=r_ves, desc='timing')[0]:.1f}")
+            value, ratios = efficiency.r_ves(scores, executor, runs=r_ves, desc="timing")
+            more["r_ves"] = {"value": value, "runs": r_ves, "time_ratios": ratios}
+            typer.echo(f"R-VES    {value:.1f}")
         if store:
             store.forget_scope()
             if store.hits:
                 typer.echo(f"{store.hits} results were taken over from {path}", err=True)
     for field in ("db_name", "difficulty", "features"):
-        for value, row in scores.by(field).iterrows():
+        for group, row in scores.by(field).iterrows():
             typer.echo(
-                f"  {field} {value}: EX {row['ex']:.1%} [{row['low']:.1%}, {row['high']:.1%}], n = {row['n']:.0f}"
+                f"  {field} {group}: EX {row['ex']:.1%} [{row['low']:.1%}, {row['high']:.1%}], n = {row['n']:.0f}"
             )
     if other:
         typer.echo(f"against {compare}: EX {difference(other, scores)!r}")
     for item in scores.excluded:
         typer.echo(f"excluded: gold of {item['id']} ({item['kind']}: {item['message']})", err=True)
     if report_path:
-        typer.echo(scores.save(report_path))
+        typer.echo(scores.save(report_path, **more))
         typer.echo(_figure_of(scores, report_path.with_suffix(".png")))
 
 

@@ -264,7 +264,12 @@ def test_eval_takes_results_over_and_asks_a_suite(tmp_path: Path, capsys: pytest
     (tmp_path / "p.sql").write_text("SELECT a FROM t WHERE a > 0\nSELECT a FROM t WHERE a BETWEEN 2 AND 6\n")
     call = ["eval", "--pred_sql_path", str(tmp_path / "p.sql"), "--test_sql_path", str(tests)]
     call += ["--db_conn_config", str(conn)]
-    assert run(*call, "--suite_dir", str(tmp_path / "suite"), "--r_ves", "3") == 0
+    report = tmp_path / "report.json"
+    extra = ["--suite_dir", str(tmp_path / "suite"), "--r_ves", "3", "--report_path", str(report)]
+    assert run(*call, *extra) == 0
+    saved = json.loads(report.read_text())
+    assert saved["test_suite"]["passed"] == {"q/0": True, "q/1": False}
+    assert set(saved["r_ves"]["time_ratios"]) == {"q/0", "q/1"}
     first = capsys.readouterr()
     assert "EX       100.0 %" in first.out
     assert "suite    50.0 %" in first.out

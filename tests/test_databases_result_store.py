@@ -102,6 +102,13 @@ def test_a_file_that_is_no_store_is_named_and_kept(tmp_path: Path):
     assert path.read_text().startswith("not a database")
 
 
+def test_somebody_s_database_is_no_store_and_stays_as_it_is(shop: Path):
+    before = shop.read_bytes()
+    with pytest.raises(DatabaseError, match=r"shop\.sqlite.*another database"):
+        ResultStore(shop)
+    assert shop.read_bytes() == before
+
+
 def test_the_oldest_results_go_when_the_file_is_too_large(tmp_path: Path, shop: Path, monkeypatch: pytest.MonkeyPatch):
     target = Target("sqlite", str(shop))
     rows = tuple((f"{i * 7919 % 104729:x}{i}",) for i in range(300))

@@ -189,7 +189,7 @@ class Executor:
         target = self._target(db_id)
         for failure in filter(None, map(worker.unfit, sqls)):
             return failure
-        limit = len(sqls) * runs * (self.limits.timeout_s + GRACE_S)
+        limit = len(sqls) * (runs + 1) * (self.limits.timeout_s + GRACE_S)
         future = self._workers().schedule(worker.measure, (target, list(sqls), self.limits, runs), timeout=limit)
         try:
             times: list[list[float]] | Failure = future.result()

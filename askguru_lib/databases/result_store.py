@@ -28,7 +28,10 @@ _CLASSES = {
     "decimal": {"Decimal"},
     "uuid": {"UUID", "SafeUUID"},
 }
-_SCHEMA = """
+_APPLICATION_ID = 0x61736B47
+"""In the header of the file: what tells a store from somebody's database."""
+_SCHEMA = f"""
+PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = OFF;
 CREATE TABLE IF NOT EXISTS result (key TEXT PRIMARY KEY, scope TEXT NOT NULL, value BLOB NOT NULL);
@@ -58,6 +61,12 @@ class ResultStore:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(self.path, timeout=30, isolation_level="DEFERRED", check_same_thread=False)
+            (mark,), (tables,) = (
+                self._db.execute(query).fetchone()
+                for query in ("PRAGMA application_id", "SELECT count(*) FROM sqlite_master")
+            )
+            if tables and mark != _APPLICATION_ID:
+                raise sqlite3.DatabaseError("it is another database")
             self._db.executescript(_SCHEMA)
         except (sqlite3.Error, OSError) as e:
             raise self._unusable(e) from e

@@ -190,8 +190,11 @@ _worn_at = 0
 
 
 def _leave_when_worn() -> None:
-    """End this process when earlier statements have left it little memory: an allocator keeps what it once had."""
-    if _worn_at and _address_space() > _worn_at:
+    """End this process when earlier statements have left it little memory: an allocator keeps what it once had.
+
+    A process that has run nothing yet stays: another would be no better.
+    """
+    if _sessions and _worn_at and _address_space() > _worn_at:
         os._exit(WORN)
 
 
@@ -223,16 +226,19 @@ def _execute(target: Target, sql: str, limits: Limits) -> Result:
 
 
 def measure(target: Target, sqls: Sequence[str], limits: Limits, runs: int) -> list[list[float]] | Failure:
-    """Milliseconds of every statement in every run; they take turns, so that a busy moment hits all of them."""
+    """Milliseconds of every statement in every run; they take turns, so that a busy moment hits all of them.
+
+    One more round comes first and does not count: whoever ran first there would have warmed the cache for the others.
+    """
     _leave_when_worn()
     times: list[list[float]] = [[] for _ in sqls]
-    for _ in range(runs):
+    for _ in range(runs + 1):
         for sql, spent in zip(sqls, times, strict=True):
             result = _execute(target, sql, limits)
             if result.failure:
                 return result.failure
             spent.append(result.elapsed_ms)
-    return times
+    return [spent[1:] for spent in times]
 
 
 def _session(target: Target, limits: Limits) -> Session:

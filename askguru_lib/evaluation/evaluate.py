@@ -106,9 +106,9 @@ class Evaluation:
             "excluded": self.excluded,
         }
 
-    def save(self, path: str | Path) -> Path:
-        """Write report and items as one JSON file."""
-        return write_json(path, {**self.to_report(), "items": self.items})
+    def save(self, path: str | Path, **more: Any) -> Path:
+        """Write report and items as one JSON file, with ``more`` numbers beside the report's own."""
+        return write_json(path, {**self.to_report(), **more, "items": self.items})
 
     @classmethod
     def load(cls, path: str | Path) -> Evaluation:
