@@ -68,7 +68,7 @@ def test_the_model_reads_the_query_and_what_the_engine_said() -> None:
 
 def test_at_most_so_many_attempts_then_the_first_answer() -> None:
     found = run(Scripted(["b1"], ["b2"], ["b3"]), ["bad"], max_attempts=3)
-    assert (found[0].sql, found[0].outcome, len(found[0].attempts)) == ("bad", "fallback", 4)
+    assert (found[0].sql, found[0].outcome, len(found[0].attempts)) == ("bad", "failed", 4)
 
 
 def test_fallback_is_the_first_candidate_that_runs() -> None:
@@ -90,7 +90,7 @@ def test_an_empty_result_is_repaired_only_if_asked(asked: bool, expected: str) -
 
 def test_an_empty_result_is_not_given_up_for_an_error() -> None:
     found = run(Scripted(["bad"]), ["empty"], on_empty=True, max_attempts=1, fallbacks=[["good"]])
-    assert (found[0].sql, found[0].outcome) == ("empty", "fallback")
+    assert (found[0].sql, found[0].outcome) == ("empty", "failed")
 
 
 def test_no_attempt_is_allowed() -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -401,17 +401,28 @@ class Grammar:
                          "; ".join(e for e in (first.evidence, second.evidence) if e),
                          "" if either else first.before, second.phrase)  # fmt: skip
 
-    def draw(self) -> Pair | None:
-        """One question/SQL pair, or None if the pattern drawn does not fit this schema."""
+    def speak_comments(self) -> int:
+        """From now on, say a column by its comment alone where that is not its name; the number of such columns."""
+        count = 0
+        for table in self.tables.values():
+            for place, column in enumerate(table.columns):
+                words = set(phrasing.humanize(column.name).split())
+                if other := tuple(p for p in column.phrases if not words >= set(p.split())):
+                    table.columns[place] = replace(column, phrases=other)
+                    count += 1
+        return count
+
+    def draw(self, patterns: Mapping[Callable[[Grammar], Pair], float] | None = None) -> Pair | None:
+        """One question/SQL pair, or None if the pattern drawn (from all, unless some are given) does not fit here."""
         from askguru_lib.data.patterns import PATTERNS  # the patterns are functions of a grammar
 
-        pattern, _ = self._weighted(PATTERNS)
+        pattern, _ = self._weighted(patterns or PATTERNS)
         try:
             return pattern(self)
         except NotHere:
             return None
 
-    def _weighted(self, patterns: dict[Callable[[Grammar], Pair], float]) -> tuple[Callable[[Grammar], Pair], float]:
+    def _weighted(self, patterns: Mapping[Callable[[Grammar], Pair], float]) -> tuple[Callable[[Grammar], Pair], float]:
         return self.rng.choices(list(patterns.items()), list(patterns.values()))[0]
 
     @cached_property

@@ -17,6 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AttentionInterface, DynamicCache
 
+from askguru_lib.errors import InferenceError
+
 ATTENTION = "askguru_shared"
 
 
@@ -50,7 +52,7 @@ class Context:
 
     def select(self, groups: Tensor) -> Context:
         mask = None if self.mask is None else self.mask[groups]
-        return Context([k[groups] for k in self.keys], [v[groups] for v in self.values], mask)
+        return Context([k[groups.to(k.device)] for k in self.keys], [v[groups.to(v.device)] for v in self.values], mask)
 
 
 def shared_attention(
@@ -61,10 +63,30 @@ def shared_attention(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     contexts: Sequence[Context] = (),
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Attention over ``contexts`` and the rows' own keys, one softmax over all (transformers' attention interface)."""
+    """Attention over ``contexts`` and the rows' own keys, one softmax over all (transformers' attention interface).
+
+    Raises:
+        InferenceError: the model's attention does something else that would change the result: caps its scores, has
+            sinks, or looks back over fewer positions than there are.
+    """
     rows, heads, length, width = query.shape
+    reach = key.shape[-2] + sum(c.length for c in contexts)
+    others = {
+        "capped scores": softcap is not None,
+        "sinks": s_aux is not None,
+        f"a window of {sliding_window} positions": bool(sliding_window) and sliding_window < reach,  # type: ignore
+    }
+    if found := [name for name, there in others.items() if there]:
+        raise InferenceError(
+            f"its attention has {found[0]}, which shared attention does not know",
+            where=type(module).__name__,
+            hint="serve this model behind an OpenAI-compatible endpoint",
+        )
     kv_heads = key.shape[1]
     per_kv = heads // kv_heads
     if not contexts:
@@ -87,7 +109,7 @@ def shared_attention(
         folded = query.reshape(groups, rows // groups, kv_heads, per_kv * length, width).transpose(1, 2).flatten(2, 3)
         scores = (folded @ k.transpose(-1, -2)).float()
         if mask is not None:
-            scores += mask
+            scores += mask.to(scores.device)
         peak = scores.amax(-1, keepdim=True)
         weights = scores.sub_(peak).exp_()
         for parts, part in ((peaks, peak), (sums, weights.sum(-1, keepdim=True)), (outs, weights.to(v.dtype) @ v)):

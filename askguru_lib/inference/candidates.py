@@ -20,7 +20,7 @@ from askguru_lib.data.synthesis import normalize_sql
 from askguru_lib.databases.m_schema import MSchema
 from askguru_lib.errors import InferenceError
 from askguru_lib.inference.generation import Generated, Generator, Mode
-from askguru_lib.inference.predictions import PredictionFile, dialect_of, question_prompt, schemas_of
+from askguru_lib.inference.predictions import PredictionFile, bounds_of, by_dialect, question_prompt
 
 SPARE = 2
 ROUNDS = 2
@@ -34,6 +34,7 @@ class Candidate:
     Attributes:
         source: ``beam``, ``sample``, or ``repeat`` when nothing distinct was left to fill up with.
         count: how many decoded sequences came to this SQL.
+        finished: False if the answer was cut off at the limit, or ran in a circle.
     """
 
     sql: str
@@ -42,14 +43,15 @@ class Candidate:
     new_tokens: int
     source: str
     count: int = 1
+    finished: bool = True
 
 
 class MultiCandidateInference:
     """Exactly ``n`` candidates per prompt, distinct as normalised SQL where the model offers that many.
 
-    Order: beams, most probable first, then samples in the order drawn. A duplicate is dropped and counted on its first
-    occurrence; places that it leaves free are filled, in this order, with further beams (of a few spare ones), further
-    samples at a rising temperature, and at last with repeats of the first candidates.
+    Order: beams, finished ones first and most probable first, then samples in the order drawn. A duplicate is dropped
+    and counted on its first occurrence; places that it leaves free are filled, in this order, with further beams (of a
+    few spare ones), further samples at a rising temperature, and at last with repeats of the first candidates.
 
     Args:
         generator: answers prompts.
@@ -133,14 +135,13 @@ class MultiCandidateInference:
 
 def _candidate(answer: Generated) -> Candidate:
     source = "sample" if answer.source == "sample" else "beam"
-    return Candidate(answer.sql, answer.text, answer.logprob, answer.new_tokens, source)
+    return Candidate(answer.sql, answer.text, answer.logprob, answer.new_tokens, source, finished=answer.finished)
 
 
 def _ranked(answers: Sequence[Generated], beams: int) -> list[Candidate]:
     """Beams, samples, then the spare beams; within beams finished ones come first."""
     candidates = [_candidate(a) for a in answers]
-    ended = {id(c): a.finished for c, a in zip(candidates, answers, strict=True)}
-    from_beams = sorted((c for c in candidates if c.source == "beam"), key=lambda c: not ended[id(c)])
+    from_beams = sorted((c for c in candidates if c.source == "beam"), key=lambda c: not c.finished)
     samples = [c for c in candidates if c.source == "sample"]
     return [*from_beams[:beams], *samples, *from_beams[beams:]]
 
@@ -189,15 +190,15 @@ def answer_candidates(
     prompts = [question_prompt(r, config) for r in test_set]
     file = PredictionFile(out_path, test_set, prompts, [several.generator.fingerprint, config.seed, *decides])
     # Questions on one schema go together, so that a part of the test set shares its prefix as the whole would.
-    order = sorted(file.todo, key=lambda i: prompts[i])
-    parts = [order[j : j + inference.batch_size] for j in range(0, len(order), inference.batch_size)]
-    bar = tqdm(total=len(order), desc=desc, unit="question", file=sys.stderr, disable=desc is None)
+    size, parts = inference.batch_size, []
+    for dialect, places in by_dialect([test_set[i] for i in file.todo], config).items():
+        order = sorted((file.todo[j] for j in places), key=lambda i: prompts[i])
+        parts += [(dialect, order[j : j + size]) for j in range(0, len(order), size)]
+    bar = tqdm(total=len(file.todo), desc=desc, unit="question", file=sys.stderr, disable=desc is None)
     with bar, Journal(file.part) as journal:
-        for part in parts:
+        for dialect, part in parts:
             started = time.perf_counter()
-            records = [test_set[i] for i in part]
-            dialect = dialect_of(records[0], config)
-            schemas = schemas_of(records) if bound and dialect not in ("cypher", "ngql") else None
+            schemas = bounds_of([test_set[i] for i in part], config, bound)
             found = several.generate([prompts[i] for i in part], n, method=method, schemas=schemas, dialect=dialect)
             elapsed = round(1000 * (time.perf_counter() - started) / len(part), 2)
             lines = {i: {"sql": c[0].sql, "candidates": list(map(asdict, c)), "elapsed_ms": elapsed}

@@ -9,6 +9,7 @@ on the schema. The idea is PICARD's (arXiv 2109.05093), before the choice in pla
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -30,6 +31,8 @@ from askguru_lib.inference.sql_state import (
 from askguru_lib.inference.sql_words import RESERVED
 
 UNSEEN = "\x00"
+MASK_BYTES = 128 * 2**20
+"""What the masks of one schema may take in memory: a few hundred at a vocabulary of 131,072."""
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _vocabularies: WeakKeyDictionary[PreTrainedTokenizerBase, Vocabulary] = WeakKeyDictionary()
 
@@ -75,10 +78,12 @@ class Vocabulary:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         size = len(tokenizer)
-        added = tokenizer.added_tokens_decoder.items()
+        try:
+            added = dict(tokenizer.added_tokens_decoder).items()
+        except (NotImplementedError, TypeError):  # mistral-common's tokenizers: nothing can be added to them
+            added = {}.items()
         special = {i for i, t in added if t.special and not _BYTE_TOKEN.fullmatch(t.content)}
         special |= set(tokenizer.all_special_ids)
-        self.eos = [i for i in [tokenizer.eos_token_id] if i is not None]
         self.texts = [None if i in special else _token_bytes(tokenizer, i) for i in range(size)]
         self.words, self.quoting, self.others = Node(), Node(), Node()
         self.short: list[tuple[str, int]] = []
@@ -141,6 +146,7 @@ class SchemaConstraint(LogitsProcessor):
         schema: the prompt's schema.
         dialect: an SQL dialect.
         prompt_length: tokens before the answer; for ``generate`` only, by default those of the first call.
+        eos: tokens that may end an answer; by default the tokenizer's own.
     """
 
     def __init__(
@@ -149,8 +155,10 @@ class SchemaConstraint(LogitsProcessor):
         schema: MSchema,
         dialect: str = "sqlite",
         prompt_length: int | None = None,
+        eos: Sequence[int] | None = None,
     ) -> None:
         self.vocabulary = Vocabulary.of(tokenizer)
+        self.eos = list(eos) if eos else [i for i in [tokenizer.eos_token_id] if i is not None]
         self.scanner = Scanner(schema, dialect)
         self.prompt_length = prompt_length
         self._masks: dict[State, Tensor] = {}
@@ -183,8 +191,8 @@ class SchemaConstraint(LogitsProcessor):
         if known is None:
             known = self._with_boundary(state) | self._inside_word(state)
             if self.scanner.is_complete(state) or not known.any():
-                known[self.vocabulary.eos] = True
-            self._masks[state] = known
+                known[self.eos] = True
+            self._keep(self._masks, state, known)
         return known
 
     def _inside_word(self, state: State) -> Tensor:
@@ -216,7 +224,7 @@ class SchemaConstraint(LogitsProcessor):
                 for known in group.words:
                     if known.startswith(word):
                         mask[self.vocabulary.words.along(known[len(word) :])] = True
-            self._words[key] = mask
+            self._keep(self._words, key, mask)
         return self._words[key]
 
     def _short_aliases(self, word: str) -> Tensor:
@@ -234,8 +242,15 @@ class SchemaConstraint(LogitsProcessor):
             word = UNSEEN
         key = (state.mode, word, state.quote, state.last, state.place.view)
         if key not in self._boundaries:
-            self._boundaries[key] = self._walk(state._replace(word=word))
+            self._keep(self._boundaries, key, self._walk(state._replace(word=word)))
         return self._boundaries[key]
+
+    def _keep(self, kind: dict[Any, Tensor], key: Any, mask: Tensor) -> None:
+        """Remember a mask; all are forgotten once they take more than :data:`MASK_BYTES`."""
+        if (len(self._masks) + len(self._words) + len(self._boundaries)) * mask.numel() > MASK_BYTES:
+            for known in (self._masks, self._words, self._boundaries):
+                known.clear()
+        kind[key] = mask
 
     def _walk(self, state: State) -> Tensor:
         vocabulary, step = self.vocabulary, self.scanner.step

@@ -16,6 +16,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from askguru_lib.data.prompts import build_prompt
+from askguru_lib.data.synthesis import normalize_sql
 from askguru_lib.databases.executor import Executor, Result
 from askguru_lib.errors import InferenceError
 from askguru_lib.evaluation.matching import ex
@@ -148,7 +149,15 @@ class SQLCritic:
             items: mappings with ``question``, ``db_schema``, ``evidence``, ``candidates`` (SQL), ``results``,
                 ``dialect``, ``weights``.
             desc: label of a progress bar.
+
+        Raises:
+            InferenceError: a question has no candidate, or not one result for each.
         """
+        for number, item in enumerate(items):
+            found, run = len(item["candidates"]), len(item["results"])
+            if not found or found != run:
+                raise InferenceError(f"{found} candidates and {run} results", where=f"item {number}, 'results'",
+                                     hint="execute every candidate; at least one is needed")  # fmt: skip
         plans = [self._groups(item) for item in items]
         prompts: list[str] = []
         places: list[tuple[int, tuple[int, ...]]] = []
@@ -172,8 +181,6 @@ class SQLCritic:
 
     def prompt(self, item: Mapping[str, Any], shown: Sequence[int]) -> str:
         """The selection prompt that shows some candidates, in the order given, each with its first rows."""
-        if len(item["candidates"]) != len(item["results"]):
-            raise InferenceError("as many results as candidates are needed", where="results", hint="execute every one")
         rows = self.generator.config.execution.preview_rows
         return build_prompt(
             "sql_select",
@@ -186,11 +193,17 @@ class SQLCritic:
         )
 
     def _groups(self, item: Mapping[str, Any]) -> list[list[int]]:
-        """The groups that the critic is to see, in order of appearance; an empty result only if there is no other."""
-        groups = group_by_result(item["candidates"], item["results"], item.get("dialect", "sqlite"))
+        """The groups that the critic is to see, most votes first; an empty result only if there is no other.
+
+        Neither their order nor who speaks for a group depends on the order in which the candidates came: by votes,
+        then by the query's text.
+        """
+        dialect, weights = item.get("dialect", "sqlite"), _weights(item)
+        groups = group_by_result(item["candidates"], item["results"], dialect)
         groups = [g for g in groups if item["results"][g[0]].rows] or groups
-        weights = _weights(item)
-        return sorted(sorted(groups, key=lambda g: (-sum(weights[i] for i in g), g[0]))[: self.max_groups])
+        texts = {i: (normalize_sql(item["candidates"][i], dialect), item["candidates"][i]) for g in groups for i in g}
+        groups = [sorted(g, key=lambda i: (-weights[i], texts[i])) for g in groups]
+        return sorted(groups, key=lambda g: (-sum(weights[i] for i in g), texts[g[0]]))[: self.max_groups]
 
     def _decide(self, item: Mapping[str, Any], groups: list[list[int]], opinion: list[float] | None) -> Selection:
         candidates, weights = list(item["candidates"]), _weights(item)

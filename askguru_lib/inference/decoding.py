@@ -18,6 +18,8 @@ from askguru_lib.inference.attention import ATTENTION, Context
 
 SHORTEST_PREFIX = 32
 NEVER = float("-inf")
+LOOP_TOKENS, LOOP_PERIOD = 32, 8
+"""An answer whose last 32 tokens repeat a piece of at most 8 tokens does not end by itself: it is stopped."""
 
 
 class RowConstraint(Protocol):
@@ -90,7 +92,7 @@ class SharedDecoder:
         model: a causal language model; while it decodes, its attention is :func:`.attention.shared_attention`.
         eos: ids that end an answer.
         prefix_cache_mb: keys and values of shared beginnings are kept between calls up to this size, until a weight
-            changes.
+            changes or an adapter is switched.
     """
 
     def __init__(self, model: PreTrainedModel, eos: Sequence[int], prefix_cache_mb: int = 256) -> None:
@@ -98,13 +100,16 @@ class SharedDecoder:
         self.eos = torch.tensor(sorted(eos), device=model.device)
         self.capacity = prefix_cache_mb * 2**20
         self.prefixes: OrderedDict[tuple[int, ...], Context] = OrderedDict()
-        self.version = -1
+        self.version: tuple[Any, ...] = ()
 
     @contextmanager
     def _ready(self) -> Iterator[None]:
         """The model in evaluation mode with shared attention; afterwards it is as it was."""
         attention, training = self.model.config._attn_implementation, self.model.training
-        version = sum(weight._version for weight in self.model.parameters())
+        # Layers of PEFT say so by attributes; a whole model has methods of the same names.
+        adapters = [(m.disable_adapters, *m.active_adapters) for m in self.model.modules()  # type: ignore[misc]
+                    if isinstance(getattr(m, "disable_adapters", None), bool)]  # fmt: skip
+        version = (sum(weight._version for weight in self.model.parameters()), *adapters)
         if version != self.version:
             self.prefixes.clear()
             self.version = version
@@ -128,7 +133,8 @@ class SharedDecoder:
         """Keys and values of a shared beginning, from the cache as far as one there begins alike."""
         best = max(self.prefixes, key=lambda known: common_prefix(known, tokens), default=())
         shared = common_prefix(best, tokens)
-        known = self.prefixes[best].slice(shared) if shared >= SHORTEST_PREFIX else None
+        # What follows a known beginning is computed with a dense mask, so it must be the smaller part.
+        known = self.prefixes[best].slice(shared) if shared >= max(SHORTEST_PREFIX, len(tokens) // 2) else None
         if known is not None:
             self.prefixes.move_to_end(best)
             if shared == len(tokens):
@@ -254,6 +260,7 @@ class _Search:
         self.lengths = torch.zeros(questions, self.rows, dtype=torch.long, device=device)
         self.scores = torch.zeros(questions, self.rows, device=device)
         self.done = torch.zeros(questions, self.rows, dtype=torch.bool, device=device)
+        self.looping = torch.zeros_like(self.done)
         self.cache = DynamicCache()
         self.draws = torch.empty(questions, 0, limit, device=device)
         self.temperature = self.top_p = 1.0
@@ -295,7 +302,14 @@ class _Search:
         ended = torch.isin(chosen, self.decoder.eos) | (self.scores == NEVER)
         self.lengths += (live & ~ended).long()
         self._advance(chosen, live & ~ended)
-        self.done = self.done | ended
+        self.looping |= live & ~ended & self._loops(step)
+        self.done = self.done | ended | self.looping
+
+    def _loops(self, step: int) -> Tensor:
+        if step + 1 < LOOP_TOKENS:
+            return torch.zeros_like(self.done)
+        last = self.tokens[:, :, step + 1 - LOOP_TOKENS : step + 1]
+        return torch.stack([(last[..., p:] == last[..., :-p]).all(-1) for p in range(1, LOOP_PERIOD + 1)]).any(0)
 
     def _constrain(self, logits: Tensor) -> Tensor:
         if not any(self.constraints):
@@ -342,6 +356,7 @@ class _Search:
         self.cache.reorder_cache(flat)  # type: ignore[arg-type]
         self.tokens = self.tokens.gather(1, parents[..., None].expand_as(self.tokens))
         self.lengths, self.done = self.lengths.gather(1, parents), self.done.gather(1, parents)
+        self.looping = self.looping.gather(1, parents)
         self.states = [[s[p] for p in row] for s, row in zip(self.states, parents.tolist(), strict=True)]
 
     def _advance(self, chosen: Tensor, live: Tensor) -> None:
@@ -367,7 +382,7 @@ class _Search:
         rows = (keep[:, None] * self.rows + torch.arange(self.rows, device=keep.device)).flatten()
         if step:
             self.cache.batch_select_indices(rows)
-        for name in ("where", "tokens", "lengths", "scores", "done", "positions", "draws"):
+        for name in ("where", "tokens", "lengths", "scores", "done", "looping", "positions", "draws"):
             setattr(self, name, getattr(self, name)[keep])
         self.constraints = [self.constraints[i] for i in keep.tolist()]
         self.states = [self.states[i] for i in keep.tolist()]
@@ -382,5 +397,6 @@ class _Search:
                     continue
                 source = "sample" if row >= self.beams else "greedy" if self.beams == 1 else "beam"
                 tokens = tuple(self.tokens[q, row, :length].tolist())
-                found.append(Hypothesis(tokens, score, source, bool(self.done[q, row])))
+                ended = bool(self.done[q, row] and not self.looping[q, row])
+                found.append(Hypothesis(tokens, score, source, ended))
             self.results[int(self.where[q])] = found

@@ -34,7 +34,14 @@ from askguru_lib.errors import ConfigError, InferenceError
 from askguru_lib.inference.constraints import SchemaConstraint
 from askguru_lib.inference.decoding import Batch, Hypothesis, SharedDecoder, plan_batches
 from askguru_lib.inference.parsing import parse_sql
-from askguru_lib.inference.predictions import PredictionFile, dialect_of, question_prompt, schemas_of
+from askguru_lib.inference.predictions import (
+    PredictionFile,
+    bounds_of,
+    by_dialect,
+    dialect_of,
+    question_prompt,
+    schemas_of,
+)
 
 __all__ = [
     "Generated",
@@ -175,7 +182,7 @@ class Generator:
         """The schema's constraint; what it has worked out is kept for the next questions."""
         key = (schema.to_mschema(), dialect)
         if key not in self._constraints:
-            self._constraints[key] = SchemaConstraint(self.tokenizer, schema, dialect)
+            self._constraints[key] = SchemaConstraint(self.tokenizer, schema, dialect, eos=self.decoder.eos.tolist())
         return self._constraints[key]
 
     def stream(
@@ -194,6 +201,9 @@ class Generator:
     ) -> Iterator[tuple[Batch, list[list[Generated]], float]]:
         """Batches as they are done: which prompts, their answers, seconds. Arguments as :meth:`generate`."""
         settings = self.config.inference
+        if temperature is not None and temperature <= 0:
+            raise InferenceError("sampling needs a temperature above 0", where=f"temperature={temperature}",
+                                 hint="for the likeliest answer use mode greedy")  # fmt: skip
         beams, samples = self._rows(mode, num_return, num_beams)
         ids = self.tokenize(prompts)
         constraints = [self.constraint(s, dialect) for s in schemas] if schemas is not None else None
@@ -254,12 +264,13 @@ class Generator:
 
     def _answer_tokens(self, answer: str) -> list[int]:
         """Tokens of an answer where the chat template puts it."""
-        asked = [{"role": "user", "content": "?"}]
-        before = self.tokenize(["?"])[0]
+        talk = [{"role": "user", "content": "?"}, {"role": "assistant", "content": answer}]
+        # mistral-common refuses an assistant's closing turn, but goes on with one.
+        goes_on = type(self.tokenizer).__name__ == "MistralCommonBackend"
         whole: list[int] = self.tokenizer.apply_chat_template(  # type: ignore[assignment]
-            [*asked, {"role": "assistant", "content": answer}], tokenize=True, return_dict=False
+            talk, tokenize=True, return_dict=False, continue_final_message=goes_on
         )
-        tokens = whole[len(before) :]
+        tokens = whole[len(self.tokenize(["?"])[0]) :]
         while tokens and tokens[-1] in self.decoder.eos.tolist():
             tokens.pop()
         return tokens
@@ -311,21 +322,28 @@ def answer(
     bound = config.inference.constrained if constrained is None else constrained
     prompts = [question_prompt(r, config) for r in test_set]
     file = PredictionFile(out_path, test_set, prompts, [generator.fingerprint, bound, config.inference.max_new_tokens])
-    if file.todo:
-        records = [test_set[i] for i in file.todo]
-        dialect = dialect_of(records[0], config)
-        schemas = schemas_of(records) if bound and dialect not in ("cypher", "ngql") else None
-        stream = generator.stream([prompts[i] for i in file.todo], schemas=schemas, dialect=dialect, desc=desc)
+    for dialect, places in by_dialect([test_set[i] for i in file.todo], config).items():
+        todo = [file.todo[j] for j in places]
+        schemas = bounds_of([test_set[i] for i in todo], config, bound)
+        stream = generator.stream([prompts[i] for i in todo], schemas=schemas, dialect=dialect, desc=desc)
         with Journal(file.part) as journal:
             for batch, found, seconds in stream:
                 elapsed = round(1000 * seconds / len(found), 2)
-                lines = {file.todo[j]: _line(best, elapsed) for j, (best, *_) in zip(batch.indices, found, strict=True)}
-                if executor is not None:
-                    results = executor.run_many([(test_set[i]["db_name"], line["sql"]) for i, line in lines.items()])
-                    for line, result in zip(lines.values(), results, strict=True):
-                        line["failure"] = result.failure.kind if result.failure else None
+                lines = {todo[j]: _line(best, elapsed) for j, (best, *_) in zip(batch.indices, found, strict=True)}
+                _add_failures(list(lines.values()), [test_set[i]["db_name"] for i in lines], executor)
                 file.add(journal, lines)
+    # Lines that an earlier call wrote without an executor.
+    untried = [file.lines[str(r["id"])] for r in test_set if "failure" not in file.lines[str(r["id"])]]
+    _add_failures(untried, [line["db_name"] for line in untried], executor)
     return file.finish()
+
+
+def _add_failures(lines: Sequence[dict[str, Any]], databases: Sequence[str], executor: Executor | None) -> None:
+    if executor is None or not lines:
+        return
+    items = [(database, line["sql"]) for database, line in zip(databases, lines, strict=True)]
+    for line, result in zip(lines, executor.run_many(items), strict=True):
+        line["failure"] = result.failure.kind if result.failure else None
 
 
 def _line(best: Generated, elapsed_ms: float) -> dict[str, Any]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from askguru_lib.data.prompts import build_prompt
 from askguru_lib.databases.executor import Executor, Result
 from askguru_lib.inference.generation import Generator
-from askguru_lib.inference.predictions import dialect_of, schemas_of
+from askguru_lib.inference.predictions import bounds_of, by_dialect, dialect_of
+
+UNREACHABLE = "connection"
+"""The failure that no other query repairs."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,8 @@ class Refinement:
     Attributes:
         sql: the query to use.
         attempts: every query tried, the first answer first.
-        outcome: ``kept`` (nothing was wrong), ``repaired``, or ``fallback`` (no attempt worked).
+        outcome: ``kept`` (nothing was wrong), ``repaired``, ``fallback`` (no attempt worked, another candidate did), or
+            ``failed`` (nothing worked).
     """
 
     sql: str
@@ -44,36 +48,42 @@ def refine(
     *,
     max_attempts: int | None = None,
     on_empty: bool = False,
-    fallbacks: Sequence[Sequence[str]] | None = None,
+    fallbacks: Sequence[Sequence[str]] | Callable[[int], str | None] | None = None,
     desc: str | None = None,
 ) -> list[Refinement]:
     """Repair the answers that do not execute.
 
     An attempt that fails like the one before it is followed by a sampled one, so that the loop does not say the same
-    thing again. If no attempt works, the first of ``fallbacks`` that does is taken, else the first answer stays.
+    thing again. If no attempt works, the first of ``fallbacks`` that does is taken, else the first answer stays. A
+    database that cannot be reached is no fault of a query: nothing is tried then.
 
     Args:
         records: processed records.
         answers: the SQL of each.
         max_attempts: further queries per question; by default the configuration's ``max_refine_attempts``.
         on_empty: also repair a query that returns nothing. Never taken back: if the repair fails, the answer stays.
-        fallbacks: other candidates of each question.
+        fallbacks: other candidates of each question, or a function that selects one for the question at an index
+            (a vote, a critic; None for none).
         desc: label of a progress bar per round.
     """
     config = generator.config
     rows = config.execution.preview_rows
     limit = config.inference.max_refine_attempts if max_attempts is None else max_attempts
     found = [Refinement(sql) for sql in answers]
-    schemas = schemas_of(records) if config.inference.constrained else None
+    schemas = bounds_of(records, config, config.inference.constrained)
+    dialects = by_dialect(records, config)
     results = executor.run_many([(r["db_name"], sql) for r, sql in zip(records, answers, strict=True)])
     for item, sql, result in zip(found, answers, results, strict=True):
         item.attempts.append(attempt(sql, result, on_empty, rows))
     for turn in range(1, limit + 1):
-        broken = [i for i, item in enumerate(found) if item.attempts[-1].failure]
+        broken = {i for i, item in enumerate(found) if item.attempts[-1].failure not in (None, UNREACHABLE)}
         if not broken:
             break
-        stuck_ones = [i for i in broken if _repeats(found[i])]
-        for stuck, chosen in ((False, [i for i in broken if i not in stuck_ones]), (True, stuck_ones)):
+        stuck_ones = {i for i in broken if _repeats(found[i])}
+        rounds = [(dialect, stuck, [i for i in places if i in those])
+                  for dialect, places in dialects.items()
+                  for stuck, those in ((False, broken - stuck_ones), (True, stuck_ones))]  # fmt: skip
+        for dialect, stuck, chosen in rounds:
             if not chosen:
                 continue
             new = generator.generate(
@@ -81,7 +91,7 @@ def refine(
                 mode="sampling" if stuck else "greedy",
                 seed=config.seed + turn,
                 schemas=[schemas[i] for i in chosen] if schemas is not None else None,
-                dialect=dialect_of(records[0], config),
+                dialect=dialect,
                 desc=desc and f"{desc}, attempt {turn}",
             )
             sqls = [those[0].sql for those in new]
@@ -89,7 +99,9 @@ def refine(
             for i, sql, result in zip(chosen, sqls, again, strict=True):
                 found[i].attempts.append(attempt(sql, result, on_empty, rows))
     for i, item in enumerate(found):
-        _settle(item, records[i], executor, fallbacks[i] if fallbacks else ())
+        _settle(item)
+        if item.outcome == "failed" and item.attempts[0].failure != "empty":
+            _fall_back(item, records[i], executor, _others(fallbacks, i))
     return found
 
 
@@ -120,19 +132,28 @@ def _repeats(item: Refinement) -> bool:
     return sqls[-1] in sqls[:-1]
 
 
-def _settle(item: Refinement, record: Mapping[str, Any], executor: Executor, fallbacks: Sequence[str]) -> None:
-    first, last = item.attempts[0], item.attempts[-1]
+def _settle(item: Refinement) -> None:
+    first = item.attempts[0]
     if not first.failure:
         return
-    if not last.failure:
-        item.sql, item.outcome = last.sql, "repaired"
-        return
-    item.outcome = "fallback"
-    if first.failure == "empty":
-        return
-    for sql in fallbacks:
+    # The last attempt that worked; where an empty result counts as a failure, one that runs is still better than none.
+    works = next((a for a in reversed(item.attempts) if a.failure is None), None)
+    runs = next((a for a in reversed(item.attempts) if a.failure == "empty"), None)
+    best = works or (runs if first.failure != "empty" else None)
+    item.sql, item.outcome = (best.sql, "repaired") if best else (first.sql, "failed")
+
+
+def _others(fallbacks: Sequence[Sequence[str]] | Callable[[int], str | None] | None, i: int) -> Sequence[str]:
+    if not callable(fallbacks):
+        return fallbacks[i] if fallbacks else ()
+    chosen = fallbacks(i)
+    return () if chosen is None else (chosen,)
+
+
+def _fall_back(item: Refinement, record: Mapping[str, Any], executor: Executor, others: Sequence[str]) -> None:
+    for sql in others:
         if executor.run(record["db_name"], sql).ok:
-            item.sql = sql
+            item.sql, item.outcome = sql, "fallback"
             return
 
 

@@ -75,6 +75,7 @@ class Part:
         columns: most of a table.
         shares: of refinements and of selections among the tasks.
         skip: most positions that are left out, see :func:`askguru_lib.training.corpus.pack`.
+        by_comment: share of documents in the words of comments alone.
         alike: all documents of a step have the same number of tables, so that no process waits long for another.
     """
 
@@ -83,13 +84,14 @@ class Part:
     columns: int
     shares: tuple[float, float] = (0.0, 0.0)
     skip: int = 0
+    by_comment: float = 0.0
     alike: bool = False
 
 
 CURRICULUM = (
     Part(430, (1, 3), 6),
-    Part(1440, (2, 5), 8, (0.06, 0.03), 300, alike=True),
-    Part(math.inf, (3, 7), 9, (0.08, 0.04), 500, alike=True),
+    Part(1440, (2, 5), 8, (0.06, 0.03), 300, 0.4, alike=True),
+    Part(math.inf, (3, 7), 9, (0.08, 0.04), 500, 0.35, alike=True),
 )
 """Small schemas until copying works, then schemas as long as real ones."""
 
@@ -204,7 +206,8 @@ def stream(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase, step: int, pl
     if part.alike:
         tables = (random.Random(f"{recipe.seed}/{step}").randint(*tables),) * 2
     return random_document(tokenizer, rng, questions=recipe.questions_per_document, tables=tables,
-                           max_columns=part.columns, shares=part.shares, max_skip=part.skip)  # fmt: skip
+                           max_columns=part.columns, shares=part.shares, max_skip=part.skip,
+                           by_comment=part.by_comment)  # fmt: skip
 
 
 def held_out(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase, count: int) -> list[Document]:

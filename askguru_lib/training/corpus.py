@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from askguru_lib.data.grammar import Grammar, Pair, identifier
 from askguru_lib.data.mutations import mutate
+from askguru_lib.data.patterns import PATTERNS, PLAIN, Pattern
 from askguru_lib.data.prompts import build_prompt
 from askguru_lib.data.trees import render
 from askguru_lib.databases.m_schema import MSchema
@@ -76,15 +77,21 @@ class PaperDatabase:
 
 
 def tasks(
-    schema: MSchema, grammar: Grammar, text: str, count: int, rng: random.Random, shares: tuple[float, float]
+    schema: MSchema,
+    grammar: Grammar,
+    text: str,
+    count: int,
+    rng: random.Random,
+    shares: tuple[float, float],
+    patterns: Mapping[Pattern, float] = PATTERNS,
 ) -> list[Task]:
-    """``count`` tasks on one schema: questions, and by ``shares`` refinements and selections."""
+    """``count`` tasks on one schema: questions of ``patterns``, and by ``shares`` refinements and selections."""
     paper: PaperDatabase | None = None
     out: list[Task] = []
     attempts = 0
     while len(out) < count and attempts < 20 * count:
         attempts += 1
-        pair = grammar.draw()
+        pair = grammar.draw(patterns)
         if pair is None:
             continue
         sql, roll = render(pair.tree), rng.random()
@@ -178,17 +185,23 @@ def random_document(
     shares: tuple[float, float] = (0.1, 0.04),
     max_tokens: int = 2400,
     max_skip: int = 0,
+    by_comment: float = 0.0,
 ) -> Document:
     """A document over a database drawn at random; drawn again if it is longer than ``max_tokens``.
 
     Args:
         max_skip: half of the documents leave out up to this many positions at two places (see :func:`pack`).
+        by_comment: share of documents that ask plain questions in the words of the columns' comments alone. From a
+            comment back to the name before it is what the model learns last.
     """
+    only_comments = rng.random() < by_comment
     while True:
         database = random_database(rng, tables, max_columns)
         text = database.schema.to_mschema(example_num=rng.choice([1, 2, 2, 2, 3]))
         grammar = Grammar(database.schema, rng, database.meanings)
-        items = tasks(database.schema, grammar, text, questions, rng, shares)
+        if only_comments and 2 * grammar.speak_comments() < sum(len(t.columns) for t in grammar.tables.values()):
+            continue
+        items = tasks(database.schema, grammar, text, questions, rng, shares, PLAIN if only_comments else PATTERNS)
         skips = [(rng.random(), rng.randint(0, max_skip // 2)) for _ in range(2 if rng.random() < 0.5 else 0)]
         document = pack(tokenizer, text, items, skips=tuple(skips))
         if items and len(document.ids) <= max_tokens:

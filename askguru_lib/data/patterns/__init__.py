@@ -44,3 +44,6 @@ PATTERNS: dict[Pattern, float] = {
     join_grouping: 6, top_parent: 5, parent_having: 3, childless: 3, two_hops: 4, both_conditions: 4,
 }  # fmt: skip
 """Every pattern with its weight in a draw."""
+
+PLAIN: dict[Pattern, float] = {listing: 8, lookup: 4, counting: 5, aggregate: 5, top_k: 2, grouping: 2}
+"""The patterns that need little more than the right column."""
