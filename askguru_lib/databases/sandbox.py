@@ -2,12 +2,12 @@
 
 The copy is used by one process of its own: no environment, so no passwords; an empty working folder; limits of memory,
 file size, processor time and, but for root, of processes; a time limit for each phase of the work, after which the
-process and whatever it started are killed. An SQLite copy is a file whose authorizer refuses other files, extensions and
-dangerous PRAGMAs. A PostgreSQL copy belongs to an account that is made for it and dropped with it, without any power over
-programs, files and other databases.
+process and whatever it started are killed. An SQLite copy is a file whose authorizer refuses other files, extensions
+and dangerous PRAGMAs. A PostgreSQL copy belongs to an account that is made for it and dropped with it, without any
+power over programs, files and other databases.
 
-That holds for SQL. Where the work runs *Python* from somewhere, as the test cases of BIRD-CRITIC are, it is run with the
-rights of whoever started it: it can be stopped and it cannot take this process along, but it can read and write that
+That holds for SQL. Where the work is *Python* from somewhere, as the test cases of BIRD-CRITIC are, it is run with the
+rights of whoever started it: it can be stopped, and it cannot take this process along, but it can read and write that
 person's files. Give it only code that you trust. A PostgreSQL server's memory and disk are bounded by the time alone.
 """
 
@@ -50,8 +50,9 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind IN ('r
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.classid = 'pg_class'::regclass
     AND (d.deptype = 'e' OR c.relkind = 'S' AND d.deptype IN ('a', 'i'))) AND {ours}
 UNION ALL
-SELECT format('ALTER ROUTINE %s OWNER TO', p.oid::regprocedure) FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
-WHERE prokind <> 'a' AND {ours} AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
+SELECT format('ALTER ROUTINE %s OWNER TO', p.oid::regprocedure) FROM pg_proc p
+JOIN pg_namespace n ON n.oid = pronamespace WHERE prokind <> 'a' AND {ours}
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
 UNION ALL
 SELECT format('ALTER TYPE %s OWNER TO', t.oid::regtype) FROM pg_type t JOIN pg_namespace n ON n.oid = typnamespace
 WHERE typtype IN ('e', 'd', 'r') AND {ours}
@@ -77,7 +78,7 @@ class Outcome:
 
     Attributes:
         messages: in order.
-        ended: ``done``, ``timeout`` (it was killed) or ``crashed`` (it died).
+        ended: ``done``, ``timeout`` (it was killed) or ``crashed`` (it ended before its work did).
         exit_code: negative for the signal that ended it.
     """
 
@@ -233,8 +234,9 @@ def run_isolated(module: str, task: Mapping[str, Any], folder: Path, phase_s: fl
         env=environment,
         start_new_session=True,
     )
-    assert process.stdin and process.stdout
-    received, ended, deadline = b"", "done", time.monotonic() + START_S
+    assert process.stdin is not None
+    assert process.stdout is not None
+    received, ended, deadline = b"", "crashed", time.monotonic() + START_S
     try:
         with suppress(BrokenPipeError), process.stdin:
             process.stdin.write(json.dumps(task).encode())
@@ -248,11 +250,12 @@ def run_isolated(module: str, task: Mapping[str, Any], folder: Path, phase_s: fl
             received += chunk
             if received.endswith(b"\n"):
                 last = json.loads(received.splitlines()[-1])
+                if last.get("done"):
+                    ended = "done"
+                    break
                 deadline = time.monotonic() + last.get("timeout_s", phase_s) + GRACE_S
-        if ended == "done":
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(GRACE_S)
-            ended = "done" if process.returncode == 0 else "crashed"
+        with suppress(subprocess.TimeoutExpired):  # its exit code, if it is dead already
+            process.wait(0 if ended == "timeout" else GRACE_S)
     finally:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)

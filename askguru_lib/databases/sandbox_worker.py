@@ -183,3 +183,4 @@ def serve(work: Callable[[Mapping[str, Any], Session, Tell], None]) -> None:
         out.flush()
 
     work(task, kind(task["location"], limits), tell)
+    tell(done=True)

@@ -140,8 +140,8 @@ class BirdCriticReport:
     """What became of the predictions.
 
     Attributes:
-        items: one dict per sound item, in order: ``instance_id, db_id, category, status, message, seconds``; ``status`` is
-            ``pass``, ``fail`` (a test's assertion), ``error`` (the engine's or Python's), ``timeout``, ``crashed``
+        items: one dict per sound item, in order: ``instance_id, db_id, category, status, message, seconds``. ``status``
+            is ``pass``, ``fail`` (a test's assertion), ``error`` (the engine's or Python's), ``timeout``, ``crashed``
             (the process died or had no memory left) or ``missing`` (no prediction: it counts as wrong).
         defective: items that judge nobody: ``instance_id, db_id, category, reason``.
     """
@@ -297,8 +297,6 @@ class _Court:
                 )
             how = "killed at the time limit" if outcome.ended == "timeout" else f"exit code {outcome.exit_code}"
             told = {"status": outcome.ended, "message": f"{phase}: {how}"}
-            if outcome.ended == "done":
-                told["status"] = "crashed"
             if phase == "preprocess":
                 told["status"] = "preprocess"
         seconds = round(time.perf_counter() - started, 3)

@@ -3,14 +3,15 @@
 The flow and the functions that test cases may call are those of the official harness (``evaluation/src`` of
 bird-bench/BIRD-CRITIC-1), written anew. As there:
 
-- the prediction is run before the tests, whatever the item's category, and its last result is ``pred_query_result``; the
-  default test then runs prediction and solution again, side by side;
+- the prediction is run before the tests, whatever the item's category, and its last result is ``pred_query_result``;
+  the default test, for items that bring none, then runs prediction and solution again, side by side;
 - an item with ``efficiency`` gives its tests the issue's SQL as ``pred_sqls`` and the prediction as ``sol_sqls``;
 - a test fails by an exception, its return value is not looked at; dates lose their time of day when they are compared.
 
 Where the official one goes by the text it goes by the tree here, so that no literal is changed: ``COUNT(DISTINCT x)``,
-``DISTINCT ON`` and ``IS DISTINCT FROM`` stay. An explicit transaction works, because statements are not committed one by
-one within it. Preparations that fail are reported instead of ignored. The tests share one namespace with their helpers.
+``DISTINCT ON`` and ``IS DISTINCT FROM`` stay. An explicit transaction works, because statements are not committed one
+by one within it. Preparations that fail are reported instead of ignored. A later edition for PostgreSQL gives items of
+the category Query the default test even if they bring their own; here their own are run.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class Helpers:
     def ex_base(
         self, pred_sqls: Any, sol_sqls: Any, db_name: Any = None, conn: Any = None, conditions: Any = None
     ) -> int:
-        """1 when both lists return equal rows: as sets, or in order if ``conditions["order"]``; empty results give 0."""
+        """1 when both lists return equal rows: as sets, or in order if ``conditions["order"]``; empty gives 0."""
         if not pred_sqls or not sol_sqls:
             return 0
         sides = []
@@ -144,7 +145,6 @@ class Helpers:
         dialect = _DIALECTS.get(self._session.dialect, self._session.dialect)
         try:
             tree = sqlglot.parse_one(sql, read=dialect)
-            before = tree.sql(dialect)
             after = tree.transform(lambda n: _until_stable(change, n)).sql(dialect, comments=False)
             return sql if tree.sql(dialect, comments=False) == after else after
         except sqlglot.errors.SqlglotError:
@@ -194,7 +194,7 @@ def _comparable(value: Any) -> Any:
 
 
 def judge(task: Mapping[str, Any], session: Session, tell: Tell) -> None:
-    """Judge ``task["pred_sqls"]``; the verdict is a message with ``status``, each phase is announced by one with ``phase``.
+    """Judge ``task["pred_sqls"]``: each phase is announced by a message with ``phase``, the verdict has ``status``.
 
     Statuses: ``pass``, ``fail`` (an assertion), ``error``, ``timeout``, ``crashed`` (out of memory), and
     ``preprocess`` when the item's own preparation failed.
