@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
 from decimal import Decimal
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,13 @@ import pytest
 
 from askguru_lib import cli
 from askguru_lib.databases.connection import DatabaseConnections, load_connections
-from askguru_lib.databases.samples import build_all, content_hash, stop
+from askguru_lib.databases.samples import build_all, content_hash, critic_items, stop
 from askguru_lib.databases.sandbox_worker import SQLiteSession
 from askguru_lib.databases.worker import Limits
-from askguru_lib.errors import AskGuruError, DataError, EvaluationError
+from askguru_lib.errors import AskGuruError, DatabaseError, DataError, EvaluationError
 from askguru_lib.evaluation.bird_critic import BirdCriticReport, Item, baseline, read_items, read_predictions, score
 from askguru_lib.evaluation.judge import Helpers
 
-OURS = Path(str(resources.files("askguru_lib.databases.samples") / "bird_critic"))
 TWO = "def test_case(*_): assert execute_queries(['SELECT COUNT(*) FROM t'])[0] == [(2,)], 'other rows'"
 
 
@@ -81,7 +79,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_our_own_items_are_sound(engine: str, folder: Path) -> None:
     """Every solution passes, no issue does, and the templates are as they were."""
-    ours = read_items(OURS / f"{engine}.jsonl")
+    ours = read_items(critic_items(engine))
     used = tuple(dict.fromkeys(i.db_id for i in ours))
     place = Path(tempfile.mkdtemp(prefix="critic"))  # a socket's path may not be long, and pytest's own folders are
     try:
@@ -104,7 +102,7 @@ def test_our_own_items_are_sound(engine: str, folder: Path) -> None:
 
 
 def test_our_own_items_are_many_and_of_every_kind() -> None:
-    lite, postgres = (read_items(OURS / f"{e}.jsonl") for e in ("sqlite", "postgresql"))
+    lite, postgres = (read_items(critic_items(e)) for e in ("sqlite", "postgresql"))
     assert len(lite) >= 12
     assert len(postgres) >= 4
     for those in (lite, postgres):
@@ -114,6 +112,8 @@ def test_our_own_items_are_many_and_of_every_kind() -> None:
         assert any(not i.test_cases for i in those)
         assert any(i.conditions.get("order") for i in those)
         assert any(i.efficiency for i in those)
+    with pytest.raises(DatabaseError, match="no items for 'duckdb'"):
+        critic_items("duckdb")
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
