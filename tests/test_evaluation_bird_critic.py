@@ -198,6 +198,8 @@ CLEANED = [
     ("remove_distinct", "select  'Distinct'  from t", "select  'Distinct'  from t"),
     ("remove_round", "SELECT ROUND(AVG(b), 1) FROM t", "SELECT AVG(b) FROM t"),
     ("remove_round", "SELECT ROUND(ROUND(b, 2)) + 1 FROM t", "SELECT b + 1 FROM t"),
+    ("remove_round", "SELECT ROUND(SUM(ROUND(b, 1)), 2) FROM t", "SELECT SUM(b) FROM t"),
+    ("remove_distinct", "SELECT COUNT(*) FROM (SELECT DISTINCT a FROM t)", "SELECT COUNT(*) FROM (SELECT a FROM t)"),
     ("remove_round", "SELECT 'ROUND(1)' FROM t", "SELECT 'ROUND(1)' FROM t"),
     ("remove_round", "no SQL ( at all", "no SQL ( at all"),
 ]

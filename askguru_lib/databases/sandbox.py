@@ -22,6 +22,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -105,6 +106,7 @@ class Sandboxes:
             )
         self.connections = connections
         self._token, self._numbers = secrets.token_hex(4), count(1)
+        self._lock = threading.Lock()
         self._admin: sa.Engine | None = None
         self._presence: sa.Connection | None = None
 
@@ -182,17 +184,20 @@ class Sandboxes:
 
     def _server(self, url: sa.URL) -> sa.Engine:
         """The administrator's engine; a connection that bears this run's name stays open as a sign of life."""
-        if self._admin is None:
-            called = {"application_name": _PREFIX + self._token, "connect_timeout": 10}
-            self._admin = sa.create_engine(
-                url.set(database="postgres"), isolation_level="AUTOCOMMIT", connect_args=called, pool_size=8
-            )
-            self._presence = self._admin.connect()
-            alive = {row[0] for row in self._presence.exec_driver_sql("SELECT application_name FROM pg_stat_activity")}
-            query = "SELECT datname FROM pg_database UNION SELECT rolname FROM pg_roles"
-            for (name,) in self._presence.exec_driver_sql(query).all():
-                if name.startswith(_PREFIX) and name.rpartition("_")[0] not in alive:
-                    self._drop(name)
+        with self._lock:
+            if self._admin is None:
+                called = {"application_name": _PREFIX + self._token, "connect_timeout": 10}
+                self._admin = sa.create_engine(
+                    url.set(database="postgres"), isolation_level="AUTOCOMMIT", connect_args=called, pool_size=16
+                )
+                self._presence = self._admin.connect()
+                query = "SELECT application_name FROM pg_stat_activity"
+                alive = {row[0] for row in self._presence.exec_driver_sql(query)}
+                query = "SELECT datname FROM pg_database UNION SELECT rolname FROM pg_roles"
+                for (name,) in self._presence.exec_driver_sql(query).all():
+                    if name.startswith(_PREFIX) and name.rpartition("_")[0] not in alive:
+                        with suppress(sa.exc.DBAPIError):  # somebody else's
+                            self._drop(name)
         return self._admin
 
     def _drop(self, name: str) -> None:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import datetime
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
@@ -120,33 +120,34 @@ class Helpers:
         """The statements with SELECT in place of SELECT DISTINCT, in subqueries too."""
         from sqlglot import exp
 
-        def plain(node: Any) -> Any:
-            if isinstance(node, exp.Select) and (distinct := node.args.get("distinct")) and not distinct.args.get("on"):
-                node.set("distinct", None)
-            return node
+        def change(distinct: exp.Expression) -> None:
+            if isinstance(distinct.parent, exp.Select) and not distinct.args.get("on"):
+                distinct.pop()
 
-        return [self._changed(sql, plain) for sql in sql_list]
+        return [self._changed(sql, exp.Distinct, change) for sql in sql_list]
 
     def remove_round(self, sql_list: Sequence[str]) -> list[str]:
         """The statements with ``x`` in place of ``ROUND(x, n)``."""
         from sqlglot import exp
 
-        return [self._changed(sql, lambda node: node.this if isinstance(node, exp.Round) else node) for sql in sql_list]
+        return [self._changed(sql, exp.Round, lambda rounded: rounded.replace(rounded.this)) for sql in sql_list]
 
     @staticmethod
     def preprocess_results(results: Sequence[Sequence[Any]], decimal_places: int = 2) -> Rows:
         """Rows to compare: dates as ``YYYY-MM-DD``, numbers rounded, lists and objects as JSON."""
         return [tuple(_presented(value, decimal_places) for value in row) for row in results]
 
-    def _changed(self, sql: str, change: Any) -> str:
-        """The statement after ``change`` on its tree; as it was when nothing changes or it cannot be parsed."""
+    def _changed(self, sql: str, kind: Any, change: Callable[[Any], object]) -> str:
+        """The statement after ``change`` of its nodes of a kind; as it was when there are none or it is not parsed."""
         import sqlglot
 
         dialect = _DIALECTS.get(self._session.dialect, self._session.dialect)
         try:
             tree = sqlglot.parse_one(sql, read=dialect)
-            after = tree.transform(lambda n: _until_stable(change, n)).sql(dialect, comments=False)
-            return sql if tree.sql(dialect, comments=False) == after else after
+            before = tree.sql(dialect)
+            for node in reversed(list(tree.find_all(kind))):  # the inner ones first
+                change(node)
+            return sql if tree.sql(dialect) == before else tree.sql(dialect)
         except sqlglot.errors.SqlglotError:
             return sql
 
@@ -163,12 +164,6 @@ class Helpers:
             kept += (gap if not gap.strip() else " ") + sql[token.start : token.end + 1]
             end = token.end + 1
         return kept.strip()
-
-
-def _until_stable(change: Any, node: Any) -> Any:
-    while (new := change(node)) is not node:
-        node = new
-    return node
 
 
 def _presented(value: Any, places: int) -> Any:
