@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,12 +13,11 @@ from askguru_lib.errors import AskGuruError
 
 if TYPE_CHECKING:
     from askguru_lib.config import RunConfig
-    from askguru_lib.evaluation.evaluate import Evaluation
     from askguru_lib.inference.generation import Generator
 
 app = typer.Typer(
     help="askGuru-SQL: from an unknown database to a fine-tuned, honestly measured text-to-SQL model.\n\n"
-    "The usual order: databases → process → assemble → train → infer (or multi-infer) → eval. "
+    "The usual order: databases → process → assemble → train → infer (or multi-infer) → eval, bird-critic. "
     "`askguru COMMAND --help` shows an example of each. Flags may be written --like_this or --like-this.",
     no_args_is_help=True,
     add_completion=False,
@@ -232,52 +230,20 @@ def multi_infer(
     --db_conn_config db_conn.json --num_candidates 5 --generation_method hybrid --use_critic true
     """
     from askguru_lib.data.files import write_jsonl
+    from askguru_lib.databases.connection import load_connections
+    from askguru_lib.databases.executor import Executor
+    from askguru_lib.inference.critic import choose
 
     critic = None if use_critic is None else use_critic == "true"
     over = {"num_candidates": num_candidates, "generation_method": generation_method, "use_critic": critic}
     settings = _config(config, {"inference": {k: v for k, v in over.items() if v is not None}})
     test_set = _test_set(test_set_path, settings.inference.limit)
     path = output_path or Path(f"predictions_{expr_version}.jsonl")
-    chosen = _choose(test_set, _generator(model_name_or_path, settings), db_conn_config, settings)
+    generator = _generator(model_name_or_path, settings)
+    with Executor.from_config(load_connections(db_conn_config), settings.execution) as executor:
+        chosen = choose(test_set, generator, executor)
     write_jsonl(path, chosen)
     typer.echo(f"{path}: {len(chosen)} predictions")
-
-
-def _choose(
-    test_set: list[dict[str, Any]], generator: Generator, db_conn_config: Path, config: RunConfig
-) -> list[dict[str, Any]]:
-    """Candidates, their results, and the critic's choice (a majority vote when ``use_critic`` is false)."""
-    from askguru_lib.databases.connection import load_connections
-    from askguru_lib.databases.executor import Executor
-    from askguru_lib.inference.candidates import MultiCandidateInference
-    from askguru_lib.inference.critic import SQLCritic, likelihoods
-    from askguru_lib.inference.generation import dialect_of, question_prompt, schemas_of
-
-    prompts = [question_prompt(record, config) for record in test_set]
-    dialect = dialect_of(test_set[0], config) if test_set else config.databases.engine
-    schemas = schemas_of(test_set) if config.inference.constrained else None
-    several = MultiCandidateInference(generator, config).generate(
-        prompts, schemas=schemas, dialect=dialect, desc="candidates"
-    )
-    items = []
-    with Executor.from_config(load_connections(db_conn_config), config.execution) as executor:
-        for record, candidates in zip(test_set, several, strict=True):
-            sqls = [candidate.sql for candidate in candidates]
-            results = executor.run_many([(record["db_name"], sql) for sql in sqls])
-            counts = likelihoods([asdict(candidate) for candidate in candidates])
-            items.append({**record, "candidates": sqls, "results": results, "dialect": dialect, "weights": counts})
-    chosen = SQLCritic(generator, enabled=config.inference.use_critic).select_many(items, desc="choosing")
-    return [
-        {
-            "id": str(item["id"]),
-            "db_name": item["db_name"],
-            "sql": choice.sql,
-            "method": choice.method,
-            "candidates": item["candidates"],
-            "scores": [round(score, 4) for score in choice.scores],
-        }
-        for item, choice in zip(items, chosen, strict=True)
-    ]
 
 
 @app.command("eval")
@@ -368,21 +334,72 @@ def evaluate(
     for item in scores.excluded:
         typer.echo(f"excluded: gold of {item['id']} ({item['kind']}: {item['message']})", err=True)
     if report_path:
+        from askguru_lib import plots
+
         typer.echo(scores.save(report_path, **more))
-        typer.echo(_figure_of(scores, report_path.with_suffix(".png")))
+        figure = report_path.with_suffix(".png")
+        plots.evaluation_bars(scores).savefig(figure, dpi=150, bbox_inches="tight")
+        typer.echo(figure)
 
 
-def _figure_of(scores: Evaluation, path: Path) -> Path:
-    """Execution accuracy by database, difficulty and SQL feature, with intervals."""
-    from askguru_lib import plots
-    from askguru_lib.evaluation.metrics import Proportion
+@app.command("bird-critic")
+def bird_critic(
+    items_path: Annotated[
+        Path, typer.Option("--items_path", help="Items in the official JSON Lines format, with solutions and tests.")
+    ],
+    pred_path: Annotated[
+        str,
+        typer.Option(
+            "--pred_path",
+            help="JSON Lines of {instance_id, pred_sqls}; or 'solution' (must reach 100 %) or 'issue' (must get 0 %).",
+        ),
+    ],
+    db_conn_path: Annotated[
+        Path,
+        typer.Option(
+            "--db_conn_path", "--db_conn_config", help="db_conn.json: SQLite files, or PostgreSQL as administrator."
+        ),
+    ],
+    output_dir: Annotated[Path, typer.Option("--output_dir", help="Receives report.json and journal.jsonl.")],
+    timeout_s: Annotated[float, typer.Option("--timeout_s", min=0.1, help="Seconds per statement and per test.")] = 60,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Items judged at a time.")] = 1,
+    resume: Annotated[
+        bool, typer.Option("--resume/--no_resume", help="Take over the verdicts of a killed or an earlier call.")
+    ] = True,
+) -> None:
+    """Judge repairs of user issues by the items' own tests, each on a fresh copy of its database.
 
-    shares = {"all": scores.ex}
-    for field, title in (("db_name", "database"), ("difficulty", "difficulty"), ("features", "with")):
-        for value, row in scores.by(field).iterrows():
-            shares[f"{title}: {value}"] = Proportion(round(row["ex"] * row["n"]), int(row["n"]), scores.confidence)
-    plots.bars_with_intervals(shares).savefig(path, dpi=150, bbox_inches="tight")
-    return path
+    Predictions may write; what they break is a copy. The tests are Python code from the items' file, and they are run:
+    use only items that you trust. An item whose solution fails or whose issue passes is named and judges nobody.
+
+    Example: askguru bird-critic --items_path askguru_lib/databases/samples/bird_critic/sqlite.jsonl
+    --pred_path solution --db_conn_path runs/tiny/databases/db_conn.json --output_dir critic/
+    """
+    from askguru_lib.databases.connection import load_connections
+    from askguru_lib.evaluation import bird_critic as critic
+
+    items = critic.read_items(items_path)
+    given = pred_path in critic.BASELINES
+    predictions = critic.baseline(items, pred_path) if given else critic.read_predictions(pred_path, items)
+    report = critic.score(
+        items,
+        predictions,
+        load_connections(db_conn_path),
+        timeout_s=timeout_s,
+        workers=workers,
+        journal=output_dir / "journal.jsonl",
+        resume=resume,
+        desc="judging",
+    )
+    typer.echo(f"success  {report.success_rate!r}")
+    for category, row in report.by_category().iterrows():
+        typer.echo(f"  {category}: {row['rate']:.1%} [{row['low']:.1%}, {row['high']:.1%}], n = {row['n']:.0f}")
+    for item in report.items:
+        if item["status"] != "pass":
+            typer.echo(f"{item['instance_id']}: {item['status']}: {item['message']}")
+    for item in report.defective:
+        typer.echo(f"defective: {item['instance_id']}: {item['reason']}", err=True)
+    typer.echo(report.save(output_dir / "report.json"))
 
 
 @app.command()

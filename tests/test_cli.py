@@ -20,7 +20,18 @@ from askguru_lib.data.files import write_json
 from askguru_lib.errors import AskGuruError, DataError
 
 ROOT = project_root(Path(__file__).parent)
-COMMANDS = ("databases", "process", "assemble", "train", "merge", "infer", "multi-infer", "eval", "params")
+COMMANDS = (
+    "databases",
+    "process",
+    "assemble",
+    "train",
+    "merge",
+    "infer",
+    "multi-infer",
+    "eval",
+    "bird-critic",
+    "params",
+)
 
 
 def run(*arguments: str) -> int:

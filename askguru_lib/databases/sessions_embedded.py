@@ -23,9 +23,9 @@ from askguru_lib.databases.worker import (
     one_line,
 )
 
-_PROGRESS_OPS = 2000
+PROGRESS_OPS = 2000
 _SQLITE_READS = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE}
-_INTROSPECTION = {
+INTROSPECTION = {
     "data_version",
     "foreign_key_list",
     "index_info",
@@ -35,7 +35,7 @@ _INTROSPECTION = {
     "table_list",
     "table_xinfo",
 }
-_FORBIDDEN_FUNCTIONS = {"load_extension", "fts3_tokenizer", "readfile", "writefile", "edit", "sqlite_log"}
+FORBIDDEN_FUNCTIONS = {"load_extension", "fts3_tokenizer", "readfile", "writefile", "edit", "sqlite_log"}
 _SQLITE_CODES = {
     sqlite3.SQLITE_AUTH: "denied",
     sqlite3.SQLITE_READONLY: "denied",
@@ -94,7 +94,7 @@ class SQLiteSession:
         ):
             db.setlimit(category, value)
         db.text_factory = lambda raw: raw.decode("utf-8", "replace")
-        db.set_progress_handler(self._overdue, _PROGRESS_OPS)
+        db.set_progress_handler(self._overdue, PROGRESS_OPS)
         db.set_authorizer(self._authorize)
 
     def _overdue(self) -> int:
@@ -103,9 +103,9 @@ class SQLiteSession:
     def _authorize(self, action: int, first: str | None, second: str | None, *_: str | None) -> int:
         if action in _SQLITE_READS:
             return sqlite3.SQLITE_OK
-        if action == sqlite3.SQLITE_FUNCTION and (second or "").lower() not in _FORBIDDEN_FUNCTIONS:
+        if action == sqlite3.SQLITE_FUNCTION and (second or "").lower() not in FORBIDDEN_FUNCTIONS:
             return sqlite3.SQLITE_OK
-        if action == sqlite3.SQLITE_PRAGMA and (first or "").lower() in _INTROSPECTION:
+        if action == sqlite3.SQLITE_PRAGMA and (first or "").lower() in INTROSPECTION:
             return sqlite3.SQLITE_OK
         if action == sqlite3.SQLITE_UPDATE and first == "sqlite_master":
             return sqlite3.SQLITE_OK  # asked when a virtual table (json_each, FTS) is opened; writing fails on mode=ro

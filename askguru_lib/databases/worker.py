@@ -142,10 +142,11 @@ class Session(Protocol):
     def close(self) -> None: ...
 
 
-def start(drivers: Sequence[str], memory_mb: int) -> None:
+def start(drivers: Sequence[str], memory_mb: int, file_mb: int = 1) -> None:
     """Initialise a worker process: drivers first, then the limits that it cannot lift.
 
-    The address space may grow by ``memory_mb`` beyond what the interpreter and the drivers take already.
+    The address space may grow by ``memory_mb`` beyond what the interpreter and the drivers take already. No file may
+    grow beyond ``file_mb``: the index of a write-ahead log needs one MiB, a reader needs no more.
     """
     global _worn_at
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a Python handler would wait for the statement to end
@@ -160,7 +161,7 @@ def start(drivers: Sequence[str], memory_mb: int) -> None:
         for what, limit in (
             (resource.RLIMIT_AS, used + memory_mb * 2**20 if used else resource.RLIM_INFINITY),
             (resource.RLIMIT_CORE, 0),
-            (resource.RLIMIT_FSIZE, 2**20),  # the index of a write-ahead log, and no more
+            (resource.RLIMIT_FSIZE, file_mb * 2**20),
         ):
             hard = resource.getrlimit(what)[1]
             if hard != resource.RLIM_INFINITY:

@@ -14,7 +14,15 @@ from askguru_lib.plots.data import (
     mixture_bars,
     token_bars,
 )
-from askguru_lib.plots.results import bars_with_intervals, error_taxonomy, ladder, latency, loss_curve, pass_at_k
+from askguru_lib.plots.results import (
+    bars_with_intervals,
+    error_taxonomy,
+    evaluation_bars,
+    ladder,
+    latency,
+    loss_curve,
+    pass_at_k,
+)
 from askguru_lib.plots.style import use_style
 
 __all__ = [
@@ -23,6 +31,7 @@ __all__ = [
     "count_grid",
     "er_diagram",
     "error_taxonomy",
+    "evaluation_bars",
     "ladder",
     "latency",
     "length_histogram",

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from askguru_lib.evaluation.evaluate import Evaluation
 from askguru_lib.evaluation.metrics import Proportion
 from askguru_lib.plots.style import (
     COLOURS,
@@ -192,3 +193,12 @@ def latency(df: pd.DataFrame) -> Figure:
     ax.set(xlim=(0, None), ylim=(len(groups) - 0.4, -0.7))
     rows_only(ax)
     return fig
+
+
+def evaluation_bars(scores: Evaluation) -> Figure:
+    """Execution accuracy of one evaluation by database, difficulty and SQL feature, with intervals."""
+    shares = {"all": scores.ex}
+    for field, title in (("db_name", "database"), ("difficulty", "difficulty"), ("features", "with")):
+        for value, row in scores.by(field).iterrows():
+            shares[f"{title}: {value}"] = Proportion(round(row["ex"] * row["n"]), int(row["n"]), scores.confidence)
+    return bars_with_intervals(shares)

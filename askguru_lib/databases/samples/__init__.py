@@ -1,7 +1,7 @@
 """The embedded databases: twelve small schemas with seeded rows, and a hand-written question bank for each."""
 
 from askguru_lib.databases.samples.building import ENGINES, build, build_all, content_hash
-from askguru_lib.databases.samples.catalog import NAMES, Definition, bank, definition, load
+from askguru_lib.databases.samples.catalog import NAMES, Definition, bank, critic_items, definition, load
 from askguru_lib.databases.samples.server import serve, stop
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "build",
     "build_all",
     "content_hash",
+    "critic_items",
     "definition",
     "load",
     "serve",

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib import metadata, resources
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -67,6 +68,18 @@ def bank(name: str) -> list[dict[str, Any]]:
     """
     check(name)
     return json.loads((resources.files(_HERE) / "banks" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def critic_items(engine: str = "sqlite") -> Path:
+    """Our own items in BIRD-CRITIC's format, with solutions and tests, over databases of ``NAMES``.
+
+    Raises:
+        DatabaseError: there are none for that engine.
+    """
+    path = Path(str(resources.files(_HERE) / "bird_critic" / f"{engine}.jsonl"))
+    if not path.is_file():
+        raise DatabaseError(f"no items for '{engine}'", hint="there are items for sqlite and postgresql")
+    return path
 
 
 def load(name: str, engine: sa.Engine) -> None:
