@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,6 +14,7 @@ from askguru_lib.errors import AskGuruError
 
 if TYPE_CHECKING:
     from askguru_lib.config import RunConfig
+    from askguru_lib.databases.executor import Executor
     from askguru_lib.inference.generation import Generator
 
 app = typer.Typer(
@@ -192,18 +194,38 @@ def infer(
     expr_version: Version = "v1",
     model_name_or_path: Model = None,
     output_path: Output = None,
+    db_conn_config: Annotated[
+        Path | None, typer.Option("--db_conn_config", help="db_conn.json; --refine needs it: queries are run.")
+    ] = None,
+    refine: Annotated[
+        bool,
+        typer.Option("--refine/--no_refine", help="Run each query; on an error, ask again with the engine's words."),
+    ] = False,
     config: Config = None,
 ) -> None:
     """Answer every question of a test set with one query each; a killed call goes on where it stopped.
 
     Example: askguru infer --model_name_or_path runs/tiny/model/adapter --test_set_path test.jsonl --expr_version lora
-    """
-    from askguru_lib.inference.generation import answer
 
+    Example: askguru infer --test_set_path test.jsonl --refine --db_conn_config db_conn.json
+    """
+    from askguru_lib.errors import ConfigError
+    from askguru_lib.inference.generation import answer
+    from askguru_lib.inference.pipeline import answer_and_refine
+
+    if refine and db_conn_config is None:
+        raise ConfigError("queries are run to be refined", where="--refine", hint="give --db_conn_config")
     settings = _config(config)
     test_set = _test_set(test_set_path, settings.inference.limit)
     path = output_path or Path(f"predictions_{expr_version}.jsonl")
-    answered = answer(test_set, _generator(model_name_or_path, settings), path, settings, desc=expr_version)
+    generator = _generator(model_name_or_path, settings)
+    if refine and db_conn_config:
+        with _executor(db_conn_config, settings) as executor:
+            answered = answer_and_refine(test_set, generator, executor, path, desc=expr_version)
+        outcomes = Counter(line["outcome"] for line in answered)
+        typer.echo(f"{path}: {len(answered)} predictions, {_counted(dict(outcomes))}")
+        return
+    answered = answer(test_set, generator, path, settings, desc=expr_version)
     typer.echo(f"{path}: {len(answered)} predictions")
 
 
@@ -221,18 +243,20 @@ def multi_infer(
     use_critic: Annotated[
         Literal["true", "false"] | None, typer.Option("--use_critic", help="false: majority vote on the results.")
     ] = None,
+    refine: Annotated[
+        bool, typer.Option("--refine/--no_refine", help="Where no candidate runs, repair the likeliest one.")
+    ] = True,
     output_path: Output = None,
     config: Config = None,
 ) -> None:
     """Write several queries per question, run them, and choose by a critic or by majority vote.
 
+    A killed call goes on where it stopped: the candidates lie beside the predictions.
+
     Example: askguru multi-infer --model_name_or_path runs/tiny/model/adapter --test_set_path test.jsonl
     --db_conn_config db_conn.json --num_candidates 5 --generation_method hybrid --use_critic true
     """
-    from askguru_lib.data.files import write_jsonl
-    from askguru_lib.databases.connection import load_connections
-    from askguru_lib.databases.executor import Executor
-    from askguru_lib.inference.critic import choose
+    from askguru_lib.inference.pipeline import answer_and_choose
 
     critic = None if use_critic is None else use_critic == "true"
     over = {"num_candidates": num_candidates, "generation_method": generation_method, "use_critic": critic}
@@ -240,10 +264,10 @@ def multi_infer(
     test_set = _test_set(test_set_path, settings.inference.limit)
     path = output_path or Path(f"predictions_{expr_version}.jsonl")
     generator = _generator(model_name_or_path, settings)
-    with Executor.from_config(load_connections(db_conn_config), settings.execution) as executor:
-        chosen = choose(test_set, generator, executor)
-    write_jsonl(path, chosen)
-    typer.echo(f"{path}: {len(chosen)} predictions")
+    with _executor(db_conn_config, settings) as executor:
+        chosen = answer_and_choose(test_set, generator, executor, path, repair=refine, desc=expr_version)
+    methods = Counter(line["method"] for line in chosen)
+    typer.echo(f"{path}: {len(chosen)} predictions, {_counted(dict(methods))}")
 
 
 @app.command("eval")
@@ -440,6 +464,13 @@ def _config(path: Path | None, overrides: dict[str, Any] | None = None) -> RunCo
     from askguru_lib.config import RunConfig, project_root
 
     return RunConfig.load(path or project_root() / "params" / "tiny.yaml", overrides)
+
+
+def _executor(connections: Path, config: RunConfig) -> Executor:
+    from askguru_lib.databases.connection import load_connections
+    from askguru_lib.databases.executor import Executor
+
+    return Executor.from_config(load_connections(connections), config.execution)
 
 
 def _counted(counts: dict[str, Any]) -> str:

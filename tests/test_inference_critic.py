@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from itertools import permutations
 
@@ -14,6 +15,7 @@ from askguru_lib.errors import InferenceError
 from askguru_lib.inference.critic import SQLCritic, group_by_result, likelihoods, majority_vote, rotations
 
 ONE, SAME, TWO = Result(("n",), ((1,),)), Result(("m",), ((1.0,),)), Result(("n",), ((2,),))
+THREE = Result(("n",), ((3,),))
 EMPTY, FAILED = Result(("n",), ()), Result(failure=Failure("unknown_name", "no such column: x"))
 SQLS = ["SELECT 1", "SELECT 2", "SELECT 1.0", "SELECT x", "SELECT 3"]
 
@@ -121,6 +123,30 @@ def test_the_critic_chooses_the_same_under_all_orders() -> None:
     assert single[0]["A"] > single[0]["B"]
 
 
+class Neighbourly(Judge):
+    """A critic's model that likes a query by what stands before it: no average over rotations alone undoes that."""
+
+    def score_options(self, prompts: Sequence[str], options: Sequence[str], _: str | None) -> list[dict[str, float]]:
+        scored = []
+        for prompt in prompts:
+            shown = re.findall(r"【Candidate .】\n(.*)\n", prompt)
+            taste = {("SELECT 1", "SELECT 2"): 4.0, ("SELECT 2", "SELECT 3"): 3.0, ("SELECT 3", "SELECT 1"): 2.0}
+            values = [taste.get((a, b), 0.0) for a, b in zip([None, *shown], shown, strict=False)]
+            scored.append(dict(zip(options, [*values, *[-9.0] * len(options)], strict=False)))
+        return scored
+
+
+def test_the_order_in_which_candidates_come_changes_nothing() -> None:
+    results = dict(zip(["SELECT 1", "SELECT 2", "SELECT 3", "SELECT 1.0"], [ONE, TWO, THREE, SAME], strict=True))
+    chosen = set()
+    for order in permutations(results):
+        selection = choose(Neighbourly(), order, [results[s] for s in order])
+        chosen.add(
+            (selection.sql, tuple(round(dict(zip(order, selection.scores, strict=True))[s], 9) for s in results))
+        )
+    assert len(chosen) == 1
+
+
 def item(sqls: Sequence[str], results: Sequence[Result]) -> dict[str, object]:
     return {"question": "How many?", "db_schema": "S", "evidence": "", "candidates": sqls, "results": results}
 
@@ -175,5 +201,7 @@ def test_nothing_to_choose_costs_nothing() -> None:
 
 
 def test_candidates_without_results_are_an_error() -> None:
-    with pytest.raises(InferenceError, match="as many results"):
-        SQLCritic(Judge()).prompt(item(SQLS, [ONE]), [0])  # type: ignore[arg-type]
+    with pytest.raises(InferenceError, match=r"item 0.*|5 candidates and 1 results"):
+        choose(Judge(), SQLS, [ONE])
+    with pytest.raises(InferenceError, match="0 candidates"):
+        choose(Judge(), [], [])

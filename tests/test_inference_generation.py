@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,9 @@ from inference_tools import byte_level, records, shop, small_config, small_gener
 from peft import LoraConfig, get_peft_model
 
 from askguru_lib.config import RunConfig
+from askguru_lib.databases.executor import Failure, Result
 from askguru_lib.errors import InferenceError
+from askguru_lib.inference.attention import shared_attention
 from askguru_lib.inference.decoding import SharedDecoder, plan_batches
 from askguru_lib.inference.generation import Generator, answer, fingerprint, load_model, question_prompt
 from askguru_lib.inference.parsing import parse_sql
@@ -45,6 +48,15 @@ from askguru_lib.inference.parsing import parse_sql
         ("MATCH (n) RETURN n", "MATCH (n) RETURN n"),
         ("", ""),
         ("`SELECT 1`", "SELECT 1"),
+        ("INSERT INTO x SELECT a FROM t", "INSERT INTO x SELECT a FROM t"),
+        ("CREATE TABLE y AS SELECT a FROM t;", "CREATE TABLE y AS SELECT a FROM t"),
+        ("EXPLAIN SELECT 1", "EXPLAIN SELECT 1"),
+        ("DELETE FROM t WHERE a IN (SELECT id FROM u)", "DELETE FROM t WHERE a IN (SELECT id FROM u)"),
+        ("```sql\nDROP TABLE t;\n```\nThen SELECT 1", "DROP TABLE t"),
+        ("MATCH (n:P) WITH n AS p WHERE p.a = 1 RETURN p", "MATCH (n:P) WITH n AS p WHERE p.a = 1 RETURN p"),
+        ("Update: the query is\nSELECT a FROM t", "SELECT a FROM t"),
+        ("<think>First try:\n```sql\nSELECT 0\n```\n</think>\nSELECT 1", "SELECT 1"),
+        ("SELECT [a;b] FROM t; SELECT 2", "SELECT [a;b] FROM t"),
     ],
 )
 def test_parse_sql(text: str, sql: str) -> None:
@@ -181,6 +193,127 @@ def test_reference_defect_last_partial_batch_lost_on_resume(tmp_path: Path) -> N
     assert len(resumed) == 11
     assert not part.exists()
     assert [json.loads(line) for line in (tmp_path / "b.jsonl").read_text().splitlines()] == resumed
+
+
+def test_an_id_that_stands_twice_is_named(tmp_path: Path) -> None:
+    twice = [*records(2), records(2)[0]]
+    with pytest.raises(InferenceError, match=r"record 2.*'q0'|'q0'.*record 2"):
+        answer(twice, small_generator(), tmp_path / "p.jsonl", small_config())
+
+
+def test_a_file_that_holds_no_predictions_is_not_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.write_text('{"id": "q0", "note": "precious"}\n')
+    with pytest.raises(InferenceError, match="nothing is overwritten"):
+        answer(records(1), small_generator(), path, small_config())
+    assert "precious" in path.read_text()
+
+
+def test_a_part_of_the_test_set_leaves_the_other_lines(tmp_path: Path) -> None:
+    config, path = small_config(constrained=False), tmp_path / "p.jsonl"
+    whole = answer(records(5), small_generator(constrained=False), path, config)
+    assert answer(records(2), killing(small_generator(constrained=False), 0), path, config) == whole[:2]
+    assert answer(records(5), killing(small_generator(constrained=False), 0), path, config) == whole
+
+
+def test_an_executor_that_comes_later_still_tells_failures(tmp_path: Path) -> None:
+    class Engine:
+        def run_many(self, items: list[tuple[str, str]]) -> list[Result]:
+            return [Result(failure=Failure("syntax", sql)) for _, sql in items]
+
+    config, path = small_config(constrained=False), tmp_path / "p.jsonl"
+    assert "failure" not in answer(records(3), small_generator(constrained=False), path, config)[0]
+    for _ in range(2):
+        lines = answer(records(3), killing(small_generator(constrained=False), 0), path, config, Engine())  # type: ignore[arg-type]
+        assert [line["failure"] for line in lines] == ["syntax"] * 3
+
+
+def test_every_dialect_of_a_test_set_is_answered_as_its_own(tmp_path: Path) -> None:
+    """A graph's questions have no SQL identifiers to be bound to, and do not keep the others from being bound."""
+    mixed = [
+        {**r, "sql_type": d} for r, d in zip(records(4), ["sqlite", "cypher", "sqlite", "postgresql"], strict=True)
+    ]
+    mixed[1]["db_schema"] = "(:Person {name})"
+    generator, seen = small_generator(), []
+    whole = generator.stream
+
+    def stream(prompts: list[str], **options: Any) -> Any:
+        seen.append((options["dialect"], len(prompts), options["schemas"] is not None))
+        return whole(prompts, **options)
+
+    generator.stream = stream  # type: ignore[method-assign, assignment]
+    lines = answer(mixed, generator, tmp_path / "p.jsonl", small_config())
+    assert [line["id"] for line in lines] == ["q0", "q1", "q2", "q3"]
+    assert sorted(seen) == [("cypher", 1, False), ("postgresql", 1, True), ("sqlite", 2, True)]
+
+
+class Circling:
+    """A constraint that lets only one token through, always the same seven in a row."""
+
+    def start(self) -> int:
+        return 0
+
+    def mask(self, state: int) -> torch.Tensor:
+        return torch.arange(400) == 10 + state % 7
+
+    def advance(self, state: int, token: int) -> int:
+        return state + 1
+
+
+def test_an_answer_that_runs_in_a_circle_is_stopped() -> None:
+    decoder = small_generator().decoder
+    [[found]] = decoder.decode([[5, 6, 7]], 0, beams=1, samples=0, max_new_tokens=200, constraints=[Circling()])
+    assert len(found.tokens) == 32
+    assert not found.finished
+    found = decoder.decode([[5, 6, 7]], 0, beams=1, samples=0, max_new_tokens=31, constraints=[Circling()])[0][0]
+    assert len(found.tokens) == 31
+
+
+def test_keys_are_not_reused_when_an_adapter_is_switched() -> None:
+    torch.manual_seed(3)
+    base = Generator(small_model(seed=5), byte_level(), small_config()).model
+    model = get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False))
+    generator = Generator(model, byte_level(), small_config(constrained=False))  # type: ignore[arg-type]
+    prompts = [records(1)[0]["db_schema"] + end for end in (" a", " b")]
+    on = [g[0].logprob for g in generator.generate(prompts)]
+    with model.disable_adapter():
+        off = [g[0].logprob for g in generator.generate(prompts)]
+        generator.decoder.prefixes.clear()
+        assert [g[0].logprob for g in generator.generate(prompts)] == pytest.approx(off)
+    assert on != pytest.approx(off)
+
+
+@pytest.mark.parametrize("what", [{"softcap": 30.0}, {"sliding_window": 2}, {"s_aux": torch.zeros(4)}])
+def test_attention_that_would_be_another_is_refused(what: dict[str, Any]) -> None:
+    q = k = v = torch.zeros(1, 4, 3, 8)
+    module = torch.nn.Linear(1, 1)
+    with pytest.raises(InferenceError, match="shared attention does not know"):
+        shared_attention(module, q, k, v, None, **what)
+    shared_attention(module, q, k, v, None, sliding_window=3)
+
+
+def test_a_long_prompt_behind_a_short_known_beginning_is_read_anew() -> None:
+    """What follows a known beginning is computed with a dense mask: it must not be most of a long prompt."""
+    generator = small_generator(constrained=False)
+    decoder, beginning = generator.decoder, list(range(5, 45))
+    with decoder._ready():
+        decoder._prefix(tuple(beginning))
+        reads: list[int] = []
+        forward = decoder._forward
+
+        def counted(ids: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+            reads.append(ids.shape[1])
+            return forward(ids, *args, **options)
+
+        decoder._forward = counted  # type: ignore[method-assign, assignment]
+        decoder._prefix((*beginning, *range(50, 200)))
+        decoder._prefix((*beginning, *range(50, 200), *range(200, 210)))
+    assert reads == [190, 10]
+
+
+def test_sampling_without_temperature_is_an_error() -> None:
+    with pytest.raises(InferenceError, match="temperature"):
+        small_generator().generate(["?"], mode="sampling", temperature=0.0)
 
 
 def test_finished_predictions_are_not_made_again(tmp_path: Path) -> None:

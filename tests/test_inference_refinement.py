@@ -93,6 +93,34 @@ def test_an_empty_result_is_not_given_up_for_an_error() -> None:
     assert (found[0].sql, found[0].outcome) == ("empty", "failed")
 
 
+def test_an_attempt_that_ran_is_not_given_up_for_an_error() -> None:
+    """Error, empty, error: the empty one ran."""
+    found = run(Scripted(["empty"], ["bad2"], ["bad3"]), ["bad"], on_empty=True, max_attempts=3)
+    assert (found[0].sql, found[0].outcome) == ("empty", "repaired")
+
+
+def test_a_database_that_is_down_is_no_fault_of_the_query() -> None:
+    class Down(Engine):
+        def run(self, db_id: str, sql: str) -> Result:
+            return Result(failure=Failure("connection", "connection refused"))
+
+    generator = Scripted()
+    [found] = refine(records(1), ["good"], generator, Down())  # type: ignore[arg-type]
+    assert (found.outcome, len(found.attempts), generator.prompts) == ("failed", 1, [])
+
+
+def test_the_fallback_may_be_chosen_by_a_function() -> None:
+    asked: list[int] = []
+
+    def choose(i: int) -> str | None:
+        asked.append(i)
+        return "good 2" if i == 1 else None
+
+    found = run(Scripted(["b", "b"]), ["bad", "worse", "good"], max_attempts=1, fallbacks=choose)
+    assert [(f.sql, f.outcome) for f in found] == [("bad", "failed"), ("good 2", "fallback"), ("good", "kept")]
+    assert asked == [0, 1]
+
+
 def test_no_attempt_is_allowed() -> None:
     assert run(Scripted(), ["bad", "good"], max_attempts=0)[0].sql == "bad"
 

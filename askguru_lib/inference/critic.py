@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Any
 
@@ -20,9 +20,7 @@ from askguru_lib.data.synthesis import normalize_sql
 from askguru_lib.databases.executor import Executor, Result
 from askguru_lib.errors import InferenceError
 from askguru_lib.evaluation.matching import ex
-from askguru_lib.inference.candidates import MultiCandidateInference
 from askguru_lib.inference.generation import Generator
-from askguru_lib.inference.predictions import dialect_of, question_prompt, schemas_of
 
 
 @dataclass(frozen=True)
@@ -237,36 +235,3 @@ def letter_shares(logprobs: Sequence[float], exp: Callable[[float], float] = mat
     top = max(logprobs)
     weights = [exp(p - top) for p in logprobs]
     return [w / sum(weights) for w in weights]
-
-
-def choose(test_set: Sequence[Mapping[str, Any]], generator: Generator, executor: Executor) -> list[dict[str, Any]]:
-    """Candidates for every question, their results, and the choice: a majority vote when ``use_critic`` is false.
-
-    Returns:
-        One prediction per question: ``id, db_name, sql, method, candidates, scores``.
-    """
-    config = generator.config
-    prompts = [question_prompt(record, config) for record in test_set]
-    dialect = dialect_of(test_set[0], config) if test_set else config.databases.engine
-    schemas = schemas_of(test_set) if config.inference.constrained else None
-    several = MultiCandidateInference(generator, config).generate(
-        prompts, schemas=schemas, dialect=dialect, desc="candidates"
-    )
-    items = []
-    for record, candidates in zip(test_set, several, strict=True):
-        sqls = [candidate.sql for candidate in candidates]
-        results = executor.run_many([(record["db_name"], sql) for sql in sqls])
-        counts = likelihoods([asdict(candidate) for candidate in candidates])
-        items.append({**record, "candidates": sqls, "results": results, "dialect": dialect, "weights": counts})
-    chosen = SQLCritic(generator, enabled=config.inference.use_critic).select_many(items, desc="choosing")
-    return [
-        {
-            "id": str(item["id"]),
-            "db_name": item["db_name"],
-            "sql": choice.sql,
-            "method": choice.method,
-            "candidates": item["candidates"],
-            "scores": [round(score, 4) for score in choice.scores],
-        }
-        for item, choice in zip(items, chosen, strict=True)
-    ]
