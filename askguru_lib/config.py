@@ -12,12 +12,11 @@ from urllib.parse import urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
 from askguru_lib.errors import ConfigError
 
-SECRET = "secret"
-"""Type of an error whose input is not repeated: it may hold a key."""
+SECRETIVE = ("inference.base_url", "inference.api_key_env")
+"""Parameters whose wrong value is not repeated in an error: it may be, or hold, a key."""
 
 Dialect = Literal["sqlite", "duckdb", "postgresql", "mysql", "oracle", "cypher", "ngql"]
 
@@ -200,7 +199,7 @@ class InferenceConfig(Section):
     def _no_secret_in_the_url(cls, url: str | None) -> str | None:
         parts = urlsplit(url or "http://none")
         if parts.username or parts.password or parts.query:
-            raise PydanticCustomError(SECRET, "a URL is shown and stored: put the key into the variable api_key_env")
+            raise ValueError("a URL is shown and stored: put the key into the variable that api_key_env names")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("expected a URL like http://localhost:8000/v1")
         return url
@@ -209,7 +208,7 @@ class InferenceConfig(Section):
     @classmethod
     def _name_of_a_variable(cls, name: str) -> str:
         if not re.fullmatch(r"[A-Za-z_]\w*", name):
-            raise PydanticCustomError(SECRET, "expected the name of an environment variable, never the key itself")
+            raise ValueError("expected the name of an environment variable, never the key itself")
         return name
 
 
@@ -300,7 +299,7 @@ def _explain(err: Any) -> str:
         )
         full = near or [n for n in parameter_names() if last and n.rsplit(".", 1)[-1] == last[0]][:1]
         return f"unknown parameter '{path}'" + (f" (did you mean '{full[0]}'?)" if full else "")
-    shown = "" if err["type"] in ("missing", SECRET) else f", got {err.get('input')!r}"
+    shown = "" if err["type"] == "missing" or path in SECRETIVE else f", got {err.get('input')!r}"
     return f"'{path}': {err['msg'][:1].lower()}{err['msg'][1:]}{shown}"
 
 

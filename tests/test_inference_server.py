@@ -346,7 +346,12 @@ def test_the_key_is_sent_and_never_shown(
 
 @pytest.mark.parametrize(
     "inference",
-    [{"base_url": f"http://me:{KEY}@host/v1"}, {"base_url": f"http://h/v1?key={KEY}"}, {"api_key_env": KEY}],
+    [
+        {"base_url": f"http://me:{KEY}@host/v1"},
+        {"base_url": f"me:{KEY}@h/v1"},
+        {"base_url": f"http://h/v1?key={KEY}"},
+        {"api_key_env": KEY},
+    ],
 )
 def test_a_key_in_the_wrong_place_is_refused_and_not_repeated(inference: dict[str, str]) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -356,7 +361,7 @@ def test_a_key_in_the_wrong_place_is_refused_and_not_repeated(inference: dict[st
 
 
 def test_a_url_is_a_url() -> None:
-    with pytest.raises(ConfigError, match=r"inference.base_url.*http://localhost:8000/v1, got 'localhost:8000'"):
+    with pytest.raises(ConfigError, match=r"inference.base_url.*http://localhost:8000/v1"):
         RunConfig.build({"inference": {"base_url": "localhost:8000"}})
 
 
@@ -371,7 +376,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("serve") / "log.txt"
     command = [sys.executable, "-m", "transformers.cli.transformers", "serve", MODEL]
-    # As on a machine that has never seen a model hub: then this server lists no models.
+    # As on a machine that has never seen a model hub: then this server fails to list models, and hangs up.
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(log.parent), "OMP_NUM_THREADS": "1"}
     with log.open("w") as out:
         server = subprocess.Popen(
@@ -398,7 +403,7 @@ def timeless(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 def test_a_real_server_answers_as_the_model_in_this_process(real: str) -> None:
-    config = config_for(real, max_retries=0)
+    config = config_for(real, max_retries=1)
     prompts = [question_prompt(r, config) for r in records(8)]
     here = load_backend(RunConfig.build({"inference": {"max_new_tokens": 24}}), str(ROOT / MODEL)).generate(prompts)
     there = load_backend(config, MODEL).generate(prompts)
@@ -408,7 +413,7 @@ def test_a_real_server_answers_as_the_model_in_this_process(real: str) -> None:
 
 @pytest.mark.slow
 def test_a_killed_call_to_a_real_server_goes_on_and_ends_as_unbroken(real: str, tmp_path: Path) -> None:
-    config = config_for(real, max_retries=0)
+    config = config_for(real, max_retries=1)
     generator = load_backend(config, MODEL)
     unbroken = answer(records(9), generator, tmp_path / "a.jsonl", config)
     whole = generator.stream
@@ -431,7 +436,7 @@ def test_a_killed_call_to_a_real_server_goes_on_and_ends_as_unbroken(real: str, 
 @pytest.mark.slow
 def test_a_real_server_samples_with_its_seed(real: str) -> None:
     """This server takes ``do_sample`` from a field of its own, and gives one answer to a request."""
-    options = {"server_options": {"generation_config": '{"do_sample": true}'}, "concurrency": 1, "max_retries": 0}
+    options = {"server_options": {"generation_config": '{"do_sample": true}'}, "concurrency": 1, "max_retries": 1}
     generator = load_backend(config_for(real, temperature=1.5, **options), MODEL)
     prompt = question_prompt(records(1)[0], generator.config)
     first, again = (generator.generate([prompt], mode="sampling", num_return=4, seed=1)[0] for _ in "ab")
@@ -442,9 +447,9 @@ def test_a_real_server_samples_with_its_seed(real: str) -> None:
 @pytest.mark.slow
 def test_a_real_server_says_what_is_wrong(real: str) -> None:
     with pytest.raises(InferenceError, match=r"pinned to 'models/askguru-tiny'(.|\n)*--model"):
-        load_backend(config_for(real, max_retries=0), "another").generate(["q"])
+        load_backend(config_for(real, max_retries=1), "another").generate(["q"])
     with pytest.raises(InferenceError, match="use_critic: false"):
-        load_backend(config_for(real, max_retries=0), MODEL).score_options(["Which?"], ["A", "B"])
+        load_backend(config_for(real, max_retries=1), MODEL).score_options(["Which?"], ["A", "B"])
 
 
 @pytest.mark.slow
