@@ -47,7 +47,7 @@ BaseUrl = Annotated[
 ]
 Constrained = Annotated[
     Literal["true", "false"] | None,
-    typer.Option("--constrained", help="Identifiers must exist in the schema; of a server it cannot be asked: false."),
+    typer.Option("--constrained", help="Identifiers must exist in the schema. With --base_url it must be false."),
 ]
 TestSet = Annotated[
     Path,

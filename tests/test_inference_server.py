@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -21,7 +23,7 @@ from inference_tools import records
 from test_cli import run
 
 from askguru_lib.config import RunConfig, project_root
-from askguru_lib.data.files import write_jsonl
+from askguru_lib.data.files import write_json, write_jsonl
 from askguru_lib.errors import ConfigError, InferenceError
 from askguru_lib.inference import MultiCandidateInference, answer, likelihoods, load_backend, question_prompt
 from askguru_lib.inference.server import ServerGenerator
@@ -53,7 +55,8 @@ class Stub:
                 for name, value in {"Content-Type": kind, "Content-Length": str(len(data)), **(headers or {})}.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(data)
+                with contextlib.suppress(BrokenPipeError):  # the client has given this request up
+                    self.wfile.write(data)
 
             def do_GET(self) -> None:
                 self.reply(*listed)
@@ -255,6 +258,23 @@ def test_a_server_without_log_probabilities_has_no_critic() -> None:
         ServerGenerator(stub.url, "m", config_for(stub.url)).score_options(["Which?"], ["A", "B"])
 
 
+def test_multi_infer_asks_a_server_and_counts_its_samples(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "shop.sqlite") as db:
+        db.execute("CREATE TABLE t (a INTEGER)")
+        db.execute("INSERT INTO t VALUES (1)")
+    conn = write_json(tmp_path / "db_conn.json", {"dialect": "sqlite", "databases": {"shop": "shop.sqlite"}})
+    write_jsonl(tests := tmp_path / "test.jsonl", records(3))
+    out = tmp_path / "p.jsonl"
+    drawn = ["SELECT 7", "SELECT a FROM t", "SELECT COUNT(*) FROM t", "SELECT a FROM t", "SELECT no FROM t"]
+    with Stub(lambda request: said(*drawn[: request["n"]])) as stub:
+        server = ["--base_url", stub.url, "--model", "m", "--constrained", "false", "--generation_method", "sampling"]
+        rest = ["--test_set_path", str(tests), "--db_conn_config", str(conn), "--output_path", str(out)]
+        assert run("multi-infer", *server, *rest, "--use_critic", "false", "--num_candidates", "3") == 0
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert {line["sql"] for line in lines} == {"SELECT a FROM t"}
+    assert {line["method"] for line in lines} == {"majority"}
+
+
 # -- failures ----------------------------------------------------------------------------------------------------
 
 
@@ -330,7 +350,7 @@ def test_a_server_that_takes_too_long_is_named() -> None:
 def test_the_key_is_sent_and_never_shown(
     models: Reply | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv("MY_KEY", KEY)
+    monkeypatch.setenv("MY_KEY", KEY + "\n")
     caplog.set_level(logging.DEBUG)
     for name in ("openai", "httpx", "httpx2", "httpcore", "httpcore2"):
         caplog.set_level(logging.DEBUG, logger=name)
@@ -342,6 +362,14 @@ def test_the_key_is_sent_and_never_shown(
     assert "environment variable MY_KEY" in message
     assert KEY not in message
     assert KEY not in caplog.text
+
+
+def test_what_cannot_be_a_key_is_not_shown_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", f"{KEY}\n{KEY}")
+    with Stub(said("SELECT 1")) as stub:
+        message = failure(stub, api_key_env="MY_KEY")
+    assert "mend the environment variable MY_KEY" in message
+    assert KEY not in message
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ class Backend(Protocol):
         """Answers of every prompt, in the prompts' order.
 
         Args:
-            prompts: user messages; the chat template is applied behind this door.
+            prompts: user messages, as yet without the chat template.
             num_return: answers per prompt.
             mode: ``greedy``, ``beam``, ``sampling`` or ``hybrid`` (``num_beams`` beams, the rest samples); beams come
                 first, most probable first.

@@ -44,7 +44,9 @@ class ChatClient:
     def __init__(self, base_url: str, model: str, settings: InferenceConfig) -> None:
         self.model, self.settings = model, settings
         self.where = f"{base_url}, model {model!r}"
-        self._key = os.environ.get(settings.api_key_env) or NO_KEY
+        self._key = os.environ.get(settings.api_key_env, "").strip() or NO_KEY
+        if not re.fullmatch(r"[!-~]+", self._key):  # a header cannot hold it, and the complaint would show it
+            raise self.error("what should be its key is none", f"mend the environment variable {settings.api_key_env}")
         self._client = openai.OpenAI(
             base_url=base_url, api_key=self._key, timeout=settings.request_timeout_s, max_retries=settings.max_retries
         )
