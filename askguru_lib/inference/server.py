@@ -33,13 +33,16 @@ STABLE = ("id", "root", "parent", "max_model_len", "meta")
 """What servers say about a model and do not say differently each time."""
 TOP_LOGPROBS = 20
 SMALLEST = 1e-9
+HOW = """transformers serve: inference.server_options: {generation_config: '{"do_sample": true}'}"""
+"""How a server is told to sample that does not take a temperature for the wish to."""
 T = TypeVar("T")
 
 
 class ServerGenerator(Backend):
     """Answers prompts by asking a server, ``inference.concurrency`` requests at a time.
 
-    Samples have a seed of their own; whether it makes them repeatable is up to the server.
+    Samples have a seed of their own; whether it makes them repeatable is up to the server. The fingerprint knows of the
+    model what the server lists, so weights that are exchanged under one name may go unnoticed.
 
     Args:
         base_url, model: see :class:`~askguru_lib.inference.chat_client.ChatClient`.
@@ -55,6 +58,7 @@ class ServerGenerator(Backend):
         served = self.chat.served
         card = served.get(model) or (next(iter(served.values())) if len(served) == 1 else {})
         known = [base_url, model, {k: card.get(k) for k in STABLE}, config.inference.server_options]
+        self._remarked = False
         self.fingerprint = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
 
     def stream(
@@ -101,8 +105,9 @@ class ServerGenerator(Backend):
         for i, (found, seconds) in self._each(ask, prompts, desc, "question"):
             alike += len({a.text for a in found}) == 1
             yield Batch((i,), 0), [found], seconds
-        if num_return > 1 and alike == len(prompts) > 1:
-            log.warning("%s: the samples of every question are all alike; does it sample?", self.chat.where)
+        if num_return > 1 and alike == len(prompts) > 1 and not self._remarked:
+            self._remarked = True
+            log.warning("%s: the samples of every question are all alike; does it sample? (%s)", self.chat.where, HOW)
 
     def score_options(
         self, prompts: Sequence[str], options: Sequence[str], desc: str | None = None
@@ -168,7 +173,7 @@ def _read(choice: Choice, source: str, tokens: int | None) -> Generated:
     text, said = choice.message.content or "", _logprobs(choice)
     logprob = math.fsum(t.logprob for t in said) if said else None
     length = len(said) if tokens is None else tokens
-    return Generated(parse_sql(text), text, logprob, length, source, choice.finish_reason == "stop")
+    return Generated(parse_sql(text), text, logprob, length, source, getattr(choice, "finish_reason", None) == "stop")
 
 
 def _logprobs(choice: Choice) -> list[Any]:
