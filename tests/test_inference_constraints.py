@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,8 +22,9 @@ from transformers import AutoTokenizer, LogitsProcessorList, PreTrainedTokenizer
 
 from askguru_lib.databases import samples
 from askguru_lib.databases.m_schema import MSchema
+from askguru_lib.inference import constraints
 from askguru_lib.inference.constraints import SchemaConstraint, Vocabulary
-from askguru_lib.inference.generation import question_prompt
+from askguru_lib.inference.generation import Generator, question_prompt
 from askguru_lib.inference.sql_scanner import Scanner
 
 EXIST = """
@@ -249,3 +252,58 @@ def test_a_padded_vocabulary_is_no_obstacle() -> None:
     assert scores.shape[1] == len(byte_level()) + 64
     assert (scores[0, -64:] == float("-inf")).all()
     assert small_config().inference.constrained
+
+
+class MistralCommonBackend:
+    """Behaves where it matters as transformers' wrapper of mistral-common does, around a tokenizer made here."""
+
+    def __init__(self) -> None:
+        self.inner = byte_level()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def added_tokens_decoder(self) -> None:
+        raise NotImplementedError
+
+    def apply_chat_template(self, talks: Any, continue_final_message: bool = False, **options: Any) -> Any:
+        last = talks[-1] if isinstance(talks[-1], dict) else talks[-1][-1]
+        if last["role"] == "assistant" and not continue_final_message:
+            raise ValueError("Expected last role User or Tool for serving but got assistant")
+        return self.inner.apply_chat_template(talks, **options)
+
+
+def test_mistral_commons_tokenizer_is_read_as_any_other() -> None:
+    """The tokenizer of Mistral-Small: nothing can be added to it, and it refuses a closing assistant's turn."""
+    tokenizer: Any = MistralCommonBackend()
+    theirs, ours = SchemaConstraint(tokenizer, shop()), SchemaConstraint(byte_level(), shop())
+    assert torch.equal(theirs.mask(theirs.start()), ours.mask(ours.start()))
+    generator = Generator(small_model(), tokenizer, small_config())
+    assert generator._answer_tokens("A") == small_generator()._answer_tokens("A")
+
+
+def test_every_end_token_of_the_model_may_end_a_query() -> None:
+    model = copy.deepcopy(small_model())
+    model.generation_config.eos_token_id = [2, 9]
+    constraint = Generator(model, byte_level(), small_config()).constraint(shop())
+    state: Any = constraint.start()
+    for token in byte_level()("SELECT name FROM customers", add_special_tokens=False)["input_ids"]:
+        state = constraint.advance(state, token)
+    allowed = constraint.mask(state)
+    assert allowed[2]
+    assert allowed[9]
+    assert not constraint.mask(constraint.start())[9]
+
+
+def test_masks_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constraints, "MASK_BYTES", 20 * len(byte_level()))
+    constraint, free = SchemaConstraint(byte_level(), shop()), SchemaConstraint(byte_level(), shop())
+    for sql in QUERIES:
+        state: Any = constraint.start()
+        for token in byte_level()(sql, add_special_tokens=False)["input_ids"]:
+            assert torch.equal(constraint.mask(state), free.mask(state))
+            assert len(constraint._masks) + len(constraint._words) + len(constraint._boundaries) <= 21
+            state = constraint.advance(state, token)
