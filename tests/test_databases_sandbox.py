@@ -30,7 +30,7 @@ Run = Callable[..., Outcome]
 def run(copy: Copy, *sqls: str, test: str = OK, memory_mb: int = 256) -> Outcome:
     """What the judging process says of ``sqls``, and then of a test in Python."""
     nothing: dict[str, Any] = {"preprocess_sql": [], "clean_up_sql": [], "issue_sql": [], "sol_sql": []}
-    limits = {"timeout_s": TIMEOUT_S, "max_rows": 100, "memory_mb": memory_mb, "file_mb": 32, "cpu_s": 30}
+    limits = {"timeout_s": TIMEOUT_S, "max_rows": 100, "memory_mb": memory_mb, "file_mb": 32, "total_s": 30}
     place = {"dialect": copy.dialect, "location": copy.location, "db_name": copy.name}
     task = {**nothing, **limits, **place, "conditions": {}, "efficiency": False}
     task |= {"pred_sqls": list(sqls), "test_cases": [test]}
