@@ -53,8 +53,8 @@ _MOST_BYTES = 2**20
 _OURS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
 _CONTENT = f"""
 SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
-WHERE relkind IN ('r', 'm', 'S') AND ({_OURS} OR c.oid = ANY ('{{pg_attrdef, pg_attribute, pg_constraint, pg_enum, pg_index,
-  pg_largeobject, pg_proc, pg_rewrite, pg_trigger, pg_type}}'::regclass[])) ORDER BY 1
+WHERE relkind IN ('r', 'm', 'S') AND ({_OURS} OR c.oid = ANY ('{{pg_attrdef, pg_attribute, pg_constraint, pg_enum,
+  pg_index, pg_largeobject, pg_proc, pg_rewrite, pg_trigger, pg_type}}'::regclass[])) ORDER BY 1
 """
 _OWN = f"""
 SELECT format('ALTER %s %I.%I OWNER TO', CASE relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW'
@@ -160,7 +160,7 @@ class Sandboxes:
         digest, engine = hashlib.sha256(), sa.create_engine(self.connections.url(db_id), poolclass=sa.NullPool)
         with _helpful(db_id), engine.connect() as inside:
             for (table,) in inside.exec_driver_sql(_CONTENT).all():
-                query = f"SELECT count(*), sum(hashtextextended((x.*)::text, 0)) FROM {table} AS x"
+                query = f"SELECT count(*), sum(hashtextextended(ROW(x.*)::text, 0)) FROM {table} AS x"
                 digest.update(repr([table, *inside.exec_driver_sql(query.replace("%", "%%")).one()]).encode())
         return digest.hexdigest()
 

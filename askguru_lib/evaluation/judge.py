@@ -11,8 +11,9 @@ bird-bench/BIRD-CRITIC-1), written anew. As there:
 Where the official one goes by the text it goes by the tree here, so that no literal is changed: ``COUNT(DISTINCT x)``,
 ``DISTINCT ON`` and ``IS DISTINCT FROM`` stay. An explicit transaction works, because statements are not committed one
 by one within it. In the default test the solution's rows are those from before the prediction, which could otherwise
-change the tables until both agree. A test that fails after a time-out is a time-out. Preparations that fail are reported instead of ignored. A later edition for PostgreSQL gives items of
-the category Query the default test even if they bring their own; here their own are run.
+change the tables until both agree. A test that fails after a time-out is a time-out. Preparations that fail are
+reported instead of ignored. A later edition for PostgreSQL gives items of the category Query the default test even if
+they bring their own; here their own are run.
 """
 
 from __future__ import annotations
@@ -242,8 +243,8 @@ def said(error: BaseException) -> str:
 def judge(task: Mapping[str, Any], session: Session, tell: Tell) -> None:
     """Judge ``task["pred_sqls"]``: each phase is announced by a message with ``phase``, the verdict has ``status``.
 
-    Statuses: ``pass``, ``fail`` (an assertion), ``error``, ``timeout``, ``crashed`` (out of memory, or the connection is
-    lost), and ``defective`` when what belongs to the item failed.
+    Statuses: ``pass``, ``fail`` (an assertion), ``error``, ``timeout``, ``crashed`` (out of memory,
+    or the connection is lost), and ``defective`` when what belongs to the item failed.
     """
     helpers, limit = Helpers(session), task["timeout_s"]
 
