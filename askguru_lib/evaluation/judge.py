@@ -104,7 +104,8 @@ class Helpers:
         """1 when both lists return equal rows: as sets, or in order if ``conditions["order"]``; empty gives 0."""
         if not pred_sqls or not sol_sqls:
             return 0
-        return self.alike(*(self.execute_queries(sqls)[0] for sqls in (pred_sqls, sol_sqls)), conditions)
+        pred, sol = (self.execute_queries(sqls)[0] for sqls in (pred_sqls, sol_sqls))
+        return self.alike(pred, sol, conditions)
 
     def alike(self, pred: Rows | None, sol: Rows | None, conditions: Any = None) -> int:
         """``ex_base`` of results."""
