@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +32,17 @@ OK = "def test_case(*_): pass"
 Run = Callable[..., Outcome]
 
 
+TASK: dict[str, Any] = {
+    **{"preprocess_sql": [], "clean_up_sql": [], "issue_sql": [], "sol_sql": [], "pred_sqls": ["SELECT 1"]},
+    **{"conditions": {}, "efficiency": False, "dialect": "sqlite", "db_name": "shop"},
+    **{"timeout_s": TIMEOUT_S, "max_rows": 100, "memory_mb": 256, "file_mb": 32, "total_s": 30},
+}
+
+
 def run(copy: Copy, *sqls: str, test: str = OK, memory_mb: int = 256) -> Outcome:
     """What the judging process says of ``sqls``, and then of a test in Python."""
-    nothing: dict[str, Any] = {"preprocess_sql": [], "clean_up_sql": [], "issue_sql": [], "sol_sql": []}
-    limits = {"timeout_s": TIMEOUT_S, "max_rows": 100, "memory_mb": memory_mb, "file_mb": 32, "cpu_s": 30}
-    place = {"dialect": copy.dialect, "location": copy.location, "db_name": copy.name}
-    task = {**nothing, **limits, **place, "conditions": {}, "efficiency": False}
-    task |= {"pred_sqls": list(sqls), "test_cases": [test]}
+    place = {"dialect": copy.dialect, "location": copy.location, "db_name": copy.name, "memory_mb": memory_mb}
+    task = {**TASK, **place, "pred_sqls": list(sqls), "test_cases": [test]}
     return run_isolated("askguru_lib.evaluation.judge", task, copy.folder, TIMEOUT_S)
 
 
@@ -138,6 +147,70 @@ def test_what_does_not_end_is_stopped_in_time(copies: Sandboxes, sql: str, test:
     assert time.monotonic() - started < 2 * TIMEOUT_S + GRACE_S + 2
 
 
+LEAVES = """
+import os, time
+
+def test_case(*_):
+    try:
+        if os.fork() == 0:
+            os.setsid()
+            os.fork()
+            os.dup2(os.open(os.devnull, os.O_RDWR), 1)
+            time.sleep(60)
+    except OSError:
+        pass
+    time.sleep(SECONDS)
+"""
+
+
+def runs_in(process: Path, folder: Path) -> bool:
+    with suppress(OSError):
+        return (process / "cwd").resolve() == folder and (process / "cmdline").read_bytes() != b""
+    return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="found by what Linux tells of processes")
+@pytest.mark.parametrize(("seconds", "status"), [("0.3", "pass"), ("30", "timeout")])
+def test_a_child_with_a_session_of_its_own_is_ended_too(copies: Sandboxes, seconds: str, status: str) -> None:
+    with copies.copy("shop") as copy:
+        assert verdict(run(copy, "SELECT 1", test=LEAVES.replace("SECONDS", seconds)))[0] == status
+        until = time.monotonic() + 5
+        while left := [p for p in Path("/proc").glob("[0-9]*") if runs_in(p, copy.folder)]:
+            assert time.monotonic() < until, left
+            time.sleep(0.05)
+
+
+def test_a_process_that_nobody_is_left_to_kill_ends_by_itself(copies: Sandboxes) -> None:
+    with copies.copy("shop") as copy:
+        sleeps = ["import time\ndef test_case(*_): time.sleep(60)"]
+        task = {**TASK, "location": copy.location, "test_cases": sleeps, "timeout_s": 50, "total_s": 2}
+        outcome = run_isolated("askguru_lib.evaluation.judge", task, copy.folder, 50)
+    assert (outcome.ended, outcome.exit_code) == ("crashed", -signal.SIGALRM)
+
+
+def test_folders_of_dead_runs_are_cleared_and_those_of_living_ones_are_not(
+    original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    killed = (
+        "import os, sys\n"
+        "from askguru_lib.databases.sandbox import Sandboxes\n"
+        "from askguru_lib.databases.connection import DatabaseConnections as D\n"
+        "with Sandboxes(D.embedded({'shop': sys.argv[1]})) as s, s.copy('shop'): os.kill(os.getpid(), 9)"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", killed, str(original)], env=environment, check=False)
+    (dead,) = tmp_path.glob("askguru_copy_*")
+    with Sandboxes(DatabaseConnections.embedded({"shop": original})) as living, living.copy("shop") as copy:
+        assert dead.exists()  # for all we know another run is about to lock it
+        for folder in tmp_path.glob("askguru_copy_*"):
+            os.utime(folder, (1, 1))
+        with Sandboxes(living.connections):
+            assert not dead.exists()
+            assert copy.folder.exists()
+    assert not list(tmp_path.glob("askguru_copy_*"))
+
+
 BOMBS = [
     ("SELECT length(group_concat(zeroblob(9000000))) FROM (SELECT 1 UNION SELECT 2 UNION SELECT 3)", OK),
     ("SELECT 1", "def test_case(*_): [bytearray(10**8) for _ in range(100)]"),
@@ -218,9 +291,14 @@ def server() -> Iterator[sa.URL]:
                 'CREATE VIEW v AS SELECT a FROM "T x"',
                 "CREATE SCHEMA side",
                 "CREATE TABLE side.u (a integer)",
+                "CREATE TYPE pair AS (x integer, y integer)",
+                "CREATE FOREIGN DATA WRAPPER elsewhere",
+                'CREATE SERVER "far %s" FOREIGN DATA WRAPPER elsewhere',
+                'CREATE FOREIGN TABLE far (a integer) SERVER "far %s"',
+                "CREATE FUNCTION whoami() RETURNS name LANGUAGE sql SECURITY DEFINER AS 'SELECT current_user'",
                 "CREATE FUNCTION f(integer) RETURNS integer LANGUAGE sql AS 'SELECT $1 + 1'",
             ):
-                db.exec_driver_sql(sql)
+                db.exec_driver_sql(sql.replace("%", "%%"))
         inside.dispose()
         yield url
 
@@ -247,6 +325,7 @@ def digest(url: sa.URL) -> list[Any]:
     return rows
 
 
+OWNER = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %%I %s', current_database()); END $$"
 SERVER = [
     (["UPDATE \"T x\" SET b = 'z'", 'DROP TABLE "T x" CASCADE'], "pass", ""),
     (["ALTER TYPE mood ADD VALUE 'so so'", "ALTER TABLE side.u RENAME TO w", "DROP SCHEMA side CASCADE"], "pass", ""),
@@ -264,6 +343,25 @@ SERVER = [
     (["DROP DATABASE shop"], "error", "must be owner"),
     (["SET ROLE postgres"], "error", "permission denied"),
     (["SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'postgres'"], "error", "permission"),
+    (["RESET ROLE", "SET SESSION AUTHORIZATION postgres"], "error", "permission denied"),
+    (["SELECT 1 / (whoami() <> 'postgres')::int"], "pass", ""),
+    (["ALTER TYPE pair ADD ATTRIBUTE z integer"], "pass", ""),
+    (["SELECT * FROM far"], "error", "does not exist"),
+    ([OWNER % "IS_TEMPLATE true"], "pass", ""),
+    ([OWNER % "ALLOW_CONNECTIONS false"], "error", "current database"),
+    ([OWNER % "RENAME TO mine"], "error", ""),
+    (["ALTER ROLE CURRENT_USER SUPERUSER"], "error", "permission denied"),
+    (["CREATE EXTENSION dblink"], "error", ""),
+    (["SELECT lo_import('/etc/passwd')"], "error", "permission denied"),
+    (["SELECT lo_from_bytea(0, 'x')", "SELECT pg_advisory_lock(1)", "LISTEN x"], "pass", ""),
+    (["SET client_connection_check_interval = 0", "SET statement_timeout = 0; SELECT pg_sleep(40)"], "timeout", ""),
+    (["SELECT pg_terminate_backend(pg_backend_pid())"], "crashed", "terminat"),
+    (["SELECT 1\0; SELECT nonsense"], "error", "NUL"),
+    (
+        ["CREATE TABLE q (x integer UNIQUE DEFERRABLE INITIALLY DEFERRED)", "BEGIN", "INSERT INTO q VALUES (1), (1)"],
+        "error",
+        "statement 3: duplicate key",
+    ),
     (["SET statement_timeout = 0", "SELECT pg_sleep(30)"], "timeout", "stopped after"),
     (["SELECT count(*) FROM generate_series(1, 1000000000000) i"], "timeout", "stopped after"),
 ]
@@ -300,6 +398,47 @@ def test_postgresql_goes_on_after_a_loop_a_second_copy_and_a_killed_run(server: 
     with Sandboxes(connections) as copies, copies.copy("shop"):
         pass
     assert names(server) == before
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(attacks.missing("postgresql")), reason=attacks.missing("postgresql"))
+def test_postgresql_measures_one_statement_at_a_time(server: sa.URL) -> None:
+    """The plan of another one in the same text, or of a comment, does not stand for it."""
+    some = 'SELECT COUNT(*) FROM "T x" a, "T x" b'
+    cost = f"def test_case(p, *_): assert performance_compare_by_qep(['{some}'], p) == 1"
+    with Sandboxes(attacks.connect(server, {"shop": "shop"})) as copies, copies.copy("shop") as copy:
+        assert verdict(run(copy, 'SELECT a FROM "T x"', test=cost)) == ("pass", "")
+        assert verdict(run(copy, f'/* */ {some}, "T x" c', test=cost))[0] == "fail"
+        found, said = verdict(run(copy, "SELECT 1; EXPLAIN (FORMAT JSON) SELECT 1", test=cost))
+        assert (found, "multiple commands" in said) == ("error", True), said
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(attacks.missing("postgresql")), reason=attacks.missing("postgresql"))
+def test_postgresql_the_signature_changes_with_rows_and_definitions_only(server: sa.URL) -> None:
+    def signature() -> Any:
+        with Sandboxes(attacks.connect(server, {"shop": "shop"})) as copies:
+            found = copies.signature("shop")
+            with copies.copy("shop"):
+                assert copies.signature("shop") == found
+            return found
+
+    def change(sql: str) -> None:
+        inside = sa.create_engine(server.set(database="shop"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+        with inside.connect() as db:
+            db.exec_driver_sql(sql)
+
+    before = signature()
+    for there, back in (
+        ("INSERT INTO side.u VALUES (7)", "DELETE FROM side.u"),
+        ("UPDATE \"T x\" SET b = 'z' WHERE b = 'x'", "UPDATE \"T x\" SET b = 'x' WHERE b = 'z'"),
+        ("ALTER TABLE side.u ADD CONSTRAINT c CHECK (a > 0)", "ALTER TABLE side.u DROP CONSTRAINT c"),
+        ("ALTER TABLE side.u RENAME TO w", "ALTER TABLE side.w RENAME TO u"),
+    ):
+        change(there)
+        assert signature() != before, there
+        change(back)
+        assert signature() == before, back
 
 
 @pytest.mark.slow

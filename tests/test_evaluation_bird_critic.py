@@ -27,6 +27,7 @@ from askguru_lib.databases.samples import build_all, content_hash, critic_items,
 from askguru_lib.databases.sandbox_worker import SQLiteSession
 from askguru_lib.databases.worker import Limits
 from askguru_lib.errors import AskGuruError, DatabaseError, DataError, EvaluationError
+from askguru_lib.evaluation import bird_critic
 from askguru_lib.evaluation.bird_critic import BirdCriticReport, Item, baseline, read_items, read_predictions, score
 from askguru_lib.evaluation.judge import Helpers
 
@@ -260,6 +261,41 @@ def test_cost_is_compared_and_changes_are_taken_back(helpers: Helpers) -> None:
 # --- verdicts ---------------------------------------------------------------------------------------------------------
 
 KEEPS = {"sol_sql": ["DELETE FROM t WHERE a > 2"], "test_cases": [TWO], "issue_sql": ["DELETE FROM t"]}
+DEFERRED = [
+    "PRAGMA foreign_keys = ON",
+    "CREATE TABLE p (x INTEGER PRIMARY KEY)",
+    "CREATE TABLE q (x REFERENCES p DEFERRABLE INITIALLY DEFERRED)",
+    "BEGIN",
+    "INSERT INTO q VALUES (1)",
+]
+CHEAPER = {
+    "issue_sql": "SELECT DISTINCT x.a FROM t x, t y, t z, t w",
+    "efficiency": True,
+    "test_cases": "def test_case(old, new, *_): assert performance_compare_by_qep(old, new) == 1",
+}
+RAISES = {
+    "test_cases": """
+import os, time
+
+class Mute(Exception):
+    def __str__(self):
+        raise ValueError
+
+def speak(text, often=1):  # on every pipe: one of them carries the verdict
+    for _ in range(often):
+        for fd in range(3, 20):
+            try:
+                os.write(fd, text)
+            except OSError:
+                pass
+        time.sleep(0.001)
+    return AssertionError("nobody listens")
+
+def test_case(pred_sqls, *_):
+    if pred_sqls != ["SELECT a FROM t"]:
+        raise eval(pred_sqls[0].partition("--")[2])
+"""
+}
 VERDICTS = [
     ({}, ["SELECT a FROM t"], "pass", ""),
     ({}, ["SELECT DISTINCT a -- all of them\nFROM t"], "pass", ""),
@@ -273,10 +309,32 @@ VERDICTS = [
     (KEEPS, ["DELETE FROM t WHERE a = 3"], "pass", ""),
     (KEEPS, ["DROP TABLE t"], "fail", "test 1: other rows"),
     (KEEPS, ["BEGIN", "DELETE FROM t", "ROLLBACK"], "pass", ""),
+    ({}, ["DELETE FROM t", "INSERT INTO t VALUES (9, 9)", "SELECT 9"], "fail", "not equal"),  # nor is the solution then
+    ({}, ["CREATE TEMP TABLE IF NOT EXISTS t AS SELECT 9 AS a", "SELECT 9"], "fail", "not equal"),
+    ({"sol_sql": ["BEGIN", "SELECT a FROM t", "COMMIT", "SELECT a FROM t"]}, ["SELECT a FROM t"], "pass", ""),
+    ({"sol_sql": "SELECT ROUND(a + b, 1) * 2 FROM t"}, ["SELECT (a + b) * 2 FROM t"], "pass", ""),
+    ({"sol_sql": "SELECT -ROUND(-b, 1) FROM t"}, ["SELECT b FROM t"], "pass", ""),
+    ({}, ["SELECT a FROM t WHERE " + "(" * 90 + "1" + ")" * 90], "pass", ""),  # deeper than sqlglot goes
+    ({}, ["SELECT a FROM t\0 nonsense"], "error", "NUL"),
+    ({}, ["SELECT '\ud800'"], "error", "surrogate"),
+    ({}, ["SELECT a FROM t --" + "x" * 200_000], "error", "longer than"),
+    ({}, DEFERRED, "error", "statement 5: FOREIGN KEY constraint failed"),
+    (CHEAPER, ["/* cheap */ SELECT DISTINCT x.a FROM t x, t y, t z, t w, t v, t u, t s"], "fail", ""),
+    (CHEAPER, ["BEGIN", "SELECT a FROM t", "COMMIT"], "pass", ""),
+    (RAISES, ["SELECT 1 --KeyboardInterrupt()"], "error", "test 1: KeyboardInterrupt"),
+    (RAISES, ["SELECT 1 --BaseException('odd')"], "error", "test 1: BaseException: odd"),
+    (RAISES, ["SELECT 1 --MemoryError()"], "crashed", "out of memory"),
+    (RAISES, ["SELECT 1 --Mute()"], "error", "Mute: an error without a message"),
+    (RAISES, ["SELECT 1 --AssertionError('half ' + chr(0xD800))"], "fail", "half ?"),
+    (RAISES, ["SELECT 1 --speak(b'garbage' + bytes([10]))"], "crashed", "test 1"),
+    (RAISES, ["SELECT 1 --speak(b'[1]' + bytes([10]))"], "crashed", "test 1"),
+    (RAISES, ["SELECT 1 --speak(b'[' * 100_000 + bytes([10]))"], "crashed", "test 1"),
+    (RAISES, ["SELECT 1 --speak(b'x' * 3_000_000)"], "crashed", "test 1"),
+    (RAISES, ["SELECT 1 --speak(b'{', 50_000)"], "timeout", "test 1"),
 ]
 
 
-def test_verdicts(shop: DatabaseConnections) -> None:
+def test_verdicts(shop: DatabaseConnections, tmp_path: Path) -> None:
     given = [(f"v{n}", fields, sqls, status, message) for n, (fields, sqls, status, message) in enumerate(VERDICTS)]
     report = score(
         items(*(item(name, **fields) for name, fields, *_ in given)),
@@ -284,7 +342,9 @@ def test_verdicts(shop: DatabaseConnections) -> None:
         shop,
         timeout_s=3,
         workers=2,
+        journal=tmp_path / "journal.jsonl",
     )
+    report.save(tmp_path / "report.json")
     assert not report.defective
     for (name, _, sqls, status, message), found in zip(given, report.items, strict=True):
         assert (found["instance_id"], found["status"]) == (name, status), (sqls, found)
@@ -302,7 +362,10 @@ DEFECTS = [
     ({"test_cases": "import os\ndef test_case(*_): os._exit(3)"}, "(crashed): test 1: exit code 3"),
     ({"test_cases": "x = 1"}, "(error): test 1: NameError: the code defines no function test_case"),
     ({"test_cases": "def test_case(:"}, "(error): test 1: SyntaxError"),
-    ({"preprocess_sql": ["SELECT 1", "DROP TABLE nope"]}, "preprocess_sql fails: statement 2: no such table: nope"),
+    (
+        {"preprocess_sql": ["SELECT 1", "DROP TABLE nope"]},
+        "preprocess_sql fails (error): statement 2: no such table: nope",
+    ),
     ({"db_id": "stop"}, "no database 'stop' in the connections"),
     ({"dialect": "MySQL"}, "it is written for MySQL, the connections are sqlite"),
 ]
@@ -462,6 +525,69 @@ def test_verdicts_are_taken_over_for_the_same_item_and_statements_only(
     os.utime(str(shop.path("shop")), (1, 1))
     assert judged(item(), "SELECT 1") == 3
     assert judged(item(), "SELECT 1", resume=False) < 0  # begun anew
+
+
+def test_numbers_are_compared_by_value(helpers: Helpers) -> None:
+    decimals = [(Decimal("1e30"), Decimal("12345678901234567891"), Decimal("NaN"), ([1],), Decimal("2.5"))]
+    others = [(10**30, 12345678901234567891, float("nan"), ([1],), 2.5)]
+    assert helpers.alike(decimals, others) == helpers.alike(others, [tuple(others[0])]) == 1
+    assert helpers.alike([(Decimal("12345678901234567891"),)], [(12345678901234567890,)]) == 0
+
+
+SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT COUNT(*) FROM n"
+
+
+def test_a_time_out_or_a_crash_is_not_remembered(shop: DatabaseConnections, tmp_path: Path) -> None:
+    """The next time the machine may be less busy; a test that fails because of a time-out is one."""
+    within = f"def test_case(p, *_): assert p != ['SELECT 8'] or execute_queries(['{SLOW}'])[0]"
+    given = items(
+        item("time"),
+        item("test", test_cases=[within]),
+        item("dies", test_cases="import os\ndef test_case(p, *_): p == ['SELECT 7'] and os._exit(3)"),
+        item("mend", preprocess_sql=[SLOW]),
+    )
+    predictions = {"time": [SLOW], "test": ["SELECT 8"], "dies": ["SELECT 7"], "mend": ["SELECT 1"]}
+    journal = tmp_path / "journal.jsonl"
+    found = statuses(score(given, predictions, shop, timeout_s=1, workers=2, journal=journal))
+    assert found.pop("mend").startswith("defective: preprocess_sql fails (timeout): ")
+    assert found == {"time": "timeout", "test": "timeout", "dies": "crashed"}
+    assert {json.loads(line)["status"] for line in journal.read_text().splitlines()} == {"pass", "error"}
+
+
+def test_what_belongs_to_the_item_is_never_charged_to_the_prediction(
+    shop: DatabaseConnections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A preparation that ran for the solution and fails when it is the prediction's turn judges nobody."""
+    true = bird_critic.run_isolated
+
+    def flaky(module: str, task: dict[str, Any], folder: Path, phase_s: float) -> Any:
+        late = {"preprocess_sql": [SLOW]} if task["pred_sqls"] == ["SELECT 1"] else {}
+        return true(module, {**task, **late}, folder, phase_s)
+
+    monkeypatch.setattr(bird_critic, "run_isolated", flaky)
+    report = score(items(item("a"), item("b")), {"a": ["SELECT 1"], "b": ["SELECT 2"]}, shop, timeout_s=1)
+    assert statuses(report)["a"].startswith("defective: preprocess_sql fails (timeout)")
+    assert report.success_rate.n == 1
+
+
+def test_a_list_of_statements_has_a_bounded_time(shop: DatabaseConnections) -> None:
+    started = time.monotonic()
+    slow = SLOW.replace("FROM n)", "FROM n WHERE i < 400000)")
+    assert statuses(score(items(item("a")), {"a": [slow] * 2000}, shop, timeout_s=0.5)) == {"a": "timeout"}
+    assert time.monotonic() - started < 30
+
+
+def test_a_change_in_the_log_of_the_database_is_a_change(shop: DatabaseConnections, tmp_path: Path) -> None:
+    given, predictions = items(item("a")), {"a": ["SELECT 1 UNION SELECT 2"]}
+    with closing(sqlite3.connect(str(shop.path("shop")))) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+        for change, status in (("DELETE FROM t WHERE a = 3", "pass"), ("INSERT INTO t VALUES (3, 3)", "fail")):
+            db.execute(change)
+            db.commit()
+            found = score(given, predictions, shop, timeout_s=3, journal=tmp_path / "journal.jsonl")
+            assert statuses(found) == {"a": status}
+        db.execute("DELETE FROM t WHERE a = 3")
+        db.commit()
 
 
 def test_the_command_judges_names_defects_and_saves(work: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-import re
+import signal
 import sqlite3
 import sys
 import time
@@ -16,8 +16,8 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from askguru_lib.databases import worker
-from askguru_lib.databases.sessions_embedded import FORBIDDEN_FUNCTIONS, INTROSPECTION, PROGRESS_OPS
-from askguru_lib.databases.worker import Limits
+from askguru_lib.databases.sessions_embedded import FORBIDDEN_FUNCTIONS, INTROSPECTION, PROGRESS_OPS, bound
+from askguru_lib.databases.worker import Limits, first_word
 
 _PRAGMAS = INTROSPECTION | {
     *("automatic_index", "case_sensitive_like", "collation_list", "compile_options", "count_changes", "database_list"),
@@ -25,7 +25,10 @@ _PRAGMAS = INTROSPECTION | {
     *("ignore_check_constraints", "integrity_check", "optimize", "page_count", "page_size", "quick_check"),
     *("recursive_triggers", "reverse_unordered_selects", "synchronous", "user_version"),
 }
-_MEASURED = re.compile(r"(?:select|with|values|insert|update|delete)\b", re.IGNORECASE)
+TRANSACTION = {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"}
+_MEASURED = {
+    *("SELECT", "WITH", "VALUES", "TABLE", "INSERT", "REPLACE", "UPDATE", "DELETE", "MERGE", "EXECUTE", "DECLARE"),
+}
 _COST_OPS = 10
 
 Rows = list[tuple[Any, ...]]
@@ -57,14 +60,7 @@ class SQLiteSession:
     def __init__(self, location: str, limits: Limits) -> None:
         self._limits, self._deadline, self._refused, self._ticks = limits, float("inf"), "", 0
         db = self.connection = sqlite3.connect(location, isolation_level=None)
-        for pragma in (
-            f"hard_heap_limit={limits.memory_mb * 2**20 * 3 // 4}",
-            *("temp_store=MEMORY", "trusted_schema=OFF", "synchronous=OFF", "mmap_size=0"),
-        ):
-            db.execute(f"PRAGMA {pragma}").fetchall()
-        db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limits.cell_bytes)
-        db.setlimit(sqlite3.SQLITE_LIMIT_WORKER_THREADS, 0)
-        db.text_factory = lambda raw: raw.decode("utf-8", "replace")
+        bound(db, limits, "synchronous=OFF")
         db.set_progress_handler(self._tick, PROGRESS_OPS)
         db.set_authorizer(self._authorize)
 
@@ -107,10 +103,10 @@ class SQLiteSession:
         self.connection.execute("BEGIN")
         self.connection.set_progress_handler(self._tick, _COST_OPS)
         try:
-            for sql in sqls:
+            for sql in without_transactions(sqls):
                 self._ticks = 0
                 self.execute(sql)
-                total += self._ticks if _MEASURED.match(sql.lstrip()) else 0
+                total += self._ticks if first_word(sql) in _MEASURED else 0
         finally:
             self.connection.set_progress_handler(self._tick, PROGRESS_OPS)
             self.rollback()
@@ -130,10 +126,10 @@ class PostgreSQLSession:
         with suppress(psycopg.Error):  # a killed process must not leave a query behind
             self.connection.execute("SET client_connection_check_interval = '1s'")
 
-    def execute(self, sql: str) -> Rows | None:
+    def execute(self, sql: str, one: bool = False) -> Rows | None:
         self.connection.execute(f"SET statement_timeout = {max(1, int(self._limits.timeout_s * 1000))}")
         with self.connection.cursor() as cursor:
-            cursor.execute(sql)
+            cursor.execute(sql, binary=one or None)  # a binary result is given for a single statement only
             while cursor.nextset():  # of several statements in one text the last one's rows count
                 pass
             return cursor.fetchmany(self._limits.max_rows) if cursor.description else None
@@ -149,15 +145,20 @@ class PostgreSQLSession:
         total = 0.0
         self.connection.execute("BEGIN")
         try:
-            for sql in sqls:
-                if _MEASURED.match(sql.lstrip()):
-                    plan: Any = self.execute(f"EXPLAIN (FORMAT JSON) {sql}")
+            for sql in without_transactions(sqls):
+                if first_word(sql) in _MEASURED:
+                    plan: Any = self.execute(f"EXPLAIN (FORMAT JSON) {sql}", one=True)
                     total += plan[0][0][0]["Plan"]["Total Cost"]
                 else:
                     self.execute(sql)
         finally:
             self.rollback()
         return total
+
+
+def without_transactions(sqls: Sequence[str]) -> list[str]:
+    """The statements but BEGIN, COMMIT and their like: they would end the transaction that takes changes back."""
+    return [sql for sql in sqls if first_word(sql) not in TRANSACTION]
 
 
 def serve(work: Callable[[Mapping[str, Any], Session, Tell], None]) -> None:
@@ -175,8 +176,10 @@ def serve(work: Callable[[Mapping[str, Any], Session, Tell], None]) -> None:
     with suppress(ImportError, OSError, ValueError):
         import resource
 
-        resource.setrlimit(resource.RLIMIT_CPU, (task["cpu_s"], task["cpu_s"]))  # also when nobody is left to kill it
+        resource.setrlimit(resource.RLIMIT_CPU, (task["total_s"], task["total_s"]))
         resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+
+    signal.alarm(task["total_s"])  # when nobody is left to kill it
 
     def tell(**message: Any) -> None:
         out.write(json.dumps(message, default=str) + "\n")

@@ -60,6 +60,16 @@ _SQLITE_MESSAGES: list[tuple[str, Any]] = [
 ]
 
 
+def bound(db: sqlite3.Connection, limits: Limits, *pragmas: str) -> None:
+    """Keep a connection to its memory and to its own file, which may be damaged or hold text in any encoding."""
+    heap = f"hard_heap_limit={limits.memory_mb * 2**20 * 3 // 4}"
+    for pragma in (heap, "temp_store=MEMORY", "trusted_schema=OFF", "mmap_size=0", *pragmas):
+        db.execute(f"PRAGMA {pragma}").fetchall()
+    db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limits.cell_bytes)
+    db.setlimit(sqlite3.SQLITE_LIMIT_WORKER_THREADS, 0)
+    db.text_factory = lambda raw: raw.decode("utf-8", "replace")
+
+
 class SQLiteSession:
     """A file opened with ``mode=ro``, an authorizer that lets only reading through, and SQLite's own limits."""
 
@@ -71,18 +81,9 @@ class SQLiteSession:
             raise FileNotFoundError(f"no database file {target.location}")
         db = sqlite3.connect(f"file:{quote(target.location)}?mode=ro", uri=True, isolation_level=None)
         self._db = db
-        for pragma in (
-            f"hard_heap_limit={limits.memory_mb * 2**20 * 3 // 4}",
-            "temp_store=MEMORY",
-            "query_only=ON",
-            "trusted_schema=OFF",
-            "cell_size_check=ON",
-            "mmap_size=0",
-        ):
-            db.execute(f"PRAGMA {pragma}").fetchall()
+        bound(db, limits, "query_only=ON", "cell_size_check=ON")
         db.execute("SELECT count(*) FROM sqlite_master").fetchall()  # a file that is no database fails here
         for category, value in (
-            (sqlite3.SQLITE_LIMIT_LENGTH, limits.cell_bytes),
             (sqlite3.SQLITE_LIMIT_SQL_LENGTH, MAX_SQL),
             (sqlite3.SQLITE_LIMIT_COLUMN, 1000),
             (sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 500),
@@ -90,10 +91,8 @@ class SQLiteSession:
             (sqlite3.SQLITE_LIMIT_ATTACHED, 0),
             (sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1000),
             (sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH, 10),
-            (sqlite3.SQLITE_LIMIT_WORKER_THREADS, 0),
         ):
             db.setlimit(category, value)
-        db.text_factory = lambda raw: raw.decode("utf-8", "replace")
         db.set_progress_handler(self._overdue, PROGRESS_OPS)
         db.set_authorizer(self._authorize)
 

@@ -25,16 +25,19 @@ import pandas as pd
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from tqdm import tqdm
 
-from askguru_lib.data.files import Journal, iter_values, write_json
-from askguru_lib.databases import worker
+from askguru_lib.data.files import Journal, file_hash, iter_values, write_json
+from askguru_lib.databases import sandbox_worker
 from askguru_lib.databases.connection import DatabaseConnections
 from askguru_lib.databases.sandbox import Sandboxes, run_isolated
 from askguru_lib.errors import DataError, EvaluationError
+from askguru_lib.evaluation import judge
 from askguru_lib.evaluation.metrics import Proportion
 
 TIMEOUT_S, MAX_ROWS, MEMORY_MB, FILE_MB = 60.0, 10_000, 1024, 1024
 BASELINES = {"solution": "sol_sql", "issue": "issue_sql"}
 _VERDICTS = ("status", "message", "seconds")
+_LASTING = {"pass", "fail", "error"}
+_ITEMS_OWN = {"preprocess": "preprocess_sql fails", "solution": "the solution does not pass"}
 
 
 def _listed(value: Any) -> Any:
@@ -201,13 +204,13 @@ def score(
     Args:
         predictions: statements by ``instance_id``; see :func:`read_predictions` and :func:`baseline`.
         connections: to the templates that are copied: SQLite files, or databases of a PostgreSQL administrator.
-        timeout_s: seconds per statement, and per test.
+        timeout_s: seconds per statement, and per test; a list of statements has at most ten times as long.
         max_rows: rows kept of a result.
         memory_mb: MiB that the judging process may take.
         workers: items judged at a time.
         journal: JSON Lines that every verdict is added to and, with ``resume``, taken over from: also those on the
-            solutions, for the next predictions. A verdict holds for its item, statements, limits and, where it is a
-            file, its database.
+            solutions, for the next predictions. A verdict holds for its item, statements, limits, database and judge.
+            One by the clock or by a crash does not: the machine may have been busy.
         desc: label of a progress bar.
 
     Raises:
@@ -242,6 +245,7 @@ class _Court:
     def __init__(self, copies: Sandboxes, limits: dict[str, Any], journal: Journal | None) -> None:
         self._copies, self._limits, self._journal = copies, limits, journal
         self._lock = threading.Lock()
+        self._rules = [file_hash(str(module.__file__)) for module in (judge, sandbox_worker)]
         self._known = {r["key"]: r for r in journal.records if "key" in r} if journal else {}
 
     def item(self, item: Item, statements: Sequence[str]) -> dict[str, Any]:
@@ -260,22 +264,21 @@ class _Court:
         if item.db_id not in connections.db_ids:
             return f"no database '{item.db_id}' in the connections"
         solution = self._verdict(item, item.sol_sql)
-        if solution["status"] == "preprocess":
-            return f"preprocess_sql fails: {solution['message']}"
+        if solution["status"] == "defective":
+            return str(solution["message"])
         if solution["status"] != "pass":
             return f"the solution does not pass ({solution['status']}): {solution['message']}"
         return "the issue's own SQL passes" if self._verdict(item, item.issue_sql)["status"] == "pass" else None
 
     def _verdict(self, item: Item, statements: Sequence[str]) -> dict[str, Any]:
         task = {**item.model_dump(exclude={"query", "external_data"}), "pred_sqls": list(statements), **self._limits}
-        path = self._copies.connections.path(item.db_id)
-        signature = worker.file_signature(worker.Target("sqlite", str(path))) if path else None
-        key = hashlib.sha256(json.dumps([task, signature], sort_keys=True).encode()).hexdigest()[:24]
+        what = [task, self._copies.signature(item.db_id), self._rules]
+        key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:24]
         if key not in self._known:
             verdict = self._judge(task)
             with self._lock:
                 self._known[key] = verdict
-                if self._journal:
+                if self._journal and verdict["status"] in _LASTING:
                     self._journal.append({"key": key, "instance_id": item.instance_id, **verdict})
         return {name: self._known[key][name] for name in _VERDICTS}
 
@@ -284,7 +287,7 @@ class _Court:
         phases = len(task["preprocess_sql"] + task["pred_sqls"] + task["clean_up_sql"]) + len(task["test_cases"]) + 1
         with self._copies.copy(task["db_id"]) as copy:
             place = {"dialect": copy.dialect, "location": copy.location, "db_name": copy.name}
-            more = {**place, "cpu_s": int(2 * limit * phases) + 60}
+            more = {**place, "total_s": int(2 * limit * phases) + 60}
             outcome = run_isolated("askguru_lib.evaluation.judge", {**task, **more}, copy.folder, limit)
         told = next((m for m in outcome.messages if "status" in m), None)
         if told is None:
@@ -297,7 +300,7 @@ class _Court:
                 )
             how = "killed at the time limit" if outcome.ended == "timeout" else f"exit code {outcome.exit_code}"
             told = {"status": outcome.ended, "message": f"{phase}: {how}"}
-            if phase == "preprocess":
-                told["status"] = "preprocess"
+            if phase in _ITEMS_OWN:
+                told = {"status": "defective", "message": f"{_ITEMS_OWN[phase]} ({outcome.ended}): {how}"}
         seconds = round(time.perf_counter() - started, 3)
         return {"status": told["status"], "message": told["message"], "seconds": seconds}
