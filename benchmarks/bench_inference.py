@@ -21,6 +21,7 @@ from typing import Any
 
 import measure
 import torch
+from transformers import DynamicCache
 
 from askguru_lib.config import RunConfig
 from askguru_lib.databases.connection import load_connections
@@ -42,8 +43,10 @@ def questions(folder: Path, count: int, least: int, generator: Generator) -> tup
     for place, name in enumerate(DATABASES):
         schema = SchemaEngine(engine=connections.engine(name), db_name=name).mschema
         for number, item in enumerate(bank(name)):
-            record = {"id": f"{name}/{number}", "db_name": name, "question": item["question"], "order": (number, place),
-                      "evidence": item.get("evidence") or "", "db_schema": schema.to_mschema(), "sql": item["SQL"]}  # fmt: skip
+            record = {
+                "id": f"{name}/{number}", "db_name": name, "question": item["question"], "order": (number, place),
+                "evidence": item.get("evidence") or "", "db_schema": schema.to_mschema(), "sql": item["SQL"],
+            }  # fmt: skip
             if len(generator.tokenize([question_prompt(record, generator.config)])[0]) >= least:
                 records.append(record)
     return connections, sorted(records, key=lambda r: r["order"])[:count]
@@ -99,8 +102,6 @@ def constraint(generator: Generator, records: list[dict[str, Any]]) -> dict[str,
     with generator.decoder._ready():
         contexts, logits, positions = generator.decoder.prefill(ids, 0)
         token = logits.argmax(-1)[:, None]
-        from transformers import DynamicCache
-
         steps = [
             seconds(lambda: generator.decoder._forward(token, positions[:, None], DynamicCache(), contexts))[0]
             for _ in range(60)
