@@ -102,6 +102,18 @@ class AssemblyConfig(Section):
         return self
 
 
+class SecondRoundConfig(Section):
+    """What is learnt from the model's own mistakes."""
+
+    questions: int = Field(120, ge=0, description="Training questions that the model answers, to learn from mistakes.")
+    validation: int = Field(80, ge=0, description="Questions kept back, to choose between vote and critics by.")
+    total: int = Field(500, ge=1, description="Samples of the second round, the first round's included.")
+    nl2sql: float = Field(0.2, ge=0, le=1, description="Share of samples that ask for SQL, so that it is not forgotten.")
+    self_refine: float = Field(0.3, ge=0, le=1, description="Share of samples that repair a wrong query.")
+    sql_select: float = Field(0.5, ge=0, le=1, description="Share of samples that choose among candidates.")
+    learning_rate: float = Field(1e-3, gt=0, description="Highest learning rate: it goes on from a trained model.")
+
+
 class ModelConfig(Section):
     name_or_path: str = Field("models/askguru-tiny", description="Base model: a folder or a hub name.")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Type of the frozen weights.")
@@ -193,6 +205,7 @@ class RunConfig(Section):
     synthesis: SynthesisConfig = SynthesisConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
     assembly: AssemblyConfig = AssemblyConfig()
+    second_round: SecondRoundConfig = SecondRoundConfig()
     model: ModelConfig = ModelConfig()
     lora: LoraSettings = LoraSettings()
     training: TrainingConfig = TrainingConfig()
