@@ -26,8 +26,8 @@ from askguru_lib.inference.refinement import UNREACHABLE
 REPAIRS = 2
 """Failing candidates of one question that are learnt from, at most."""
 
-LONGEST = 3
-"""A failing query that never came to its end is shown only up to this many times the gold's length."""
+LOOPS = 1
+"""How many of them may be queries that never came to an end: they are long, and all alike."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class HarvestReport:
         questions: what became of each question as a selection sample: ``learnt from``, ``nothing to choose`` (one
             result or none), ``none right``, ``several right`` (no letter would be the answer), ``gold failed``.
         samples: made of each task.
-        loops: failing candidates left out because they ran on and on.
+        loops: failing candidates that ran on and on and were left out, as one of the question's is shown already.
     """
 
     refine: Path
@@ -114,18 +114,20 @@ def harvest(
 def _repairs(
     base: Mapping[str, Any], candidates: Sequence[Mapping[str, Any]], found: Sequence[Result], rows: int, tally: _Tally
 ) -> Iterator[dict[str, Any]]:
-    """Failing candidates, different messages first, with the gold as the answer."""
-    messages: dict[str, list[str]] = {}
-    for candidate, result in zip(candidates, found, strict=True):
-        if result.failure is None or result.failure.kind == UNREACHABLE or candidate["source"] == "repeat":
-            continue
-        if not candidate["finished"] and len(candidate["sql"]) > LONGEST * len(base["sql"]):
-            tally.loops += 1
-        else:
-            messages.setdefault(result.preview(rows), []).append(candidate["sql"])
-    firsts = [(sqls[0], message) for message, sqls in messages.items()]
-    others = [(sql, message) for message, sqls in messages.items() for sql in sqls[1:]]
-    for sql, message in [*firsts, *others][:REPAIRS]:
+    """A few failing candidates with the gold as the answer: those that ended first, and different messages first."""
+    failed = [
+        (not candidate["finished"], candidate["sql"], result.preview(rows))
+        for candidate, result in zip(candidates, found, strict=True)
+        if result.failure and result.failure.kind != UNREACHABLE and candidate["source"] != "repeat"
+    ]
+    loops = [f for f in failed if f[0]]
+    tally.loops += len(loops[LOOPS:])
+    said: Counter[str] = Counter()
+    ranked = []
+    for loop, sql, message in [f for f in failed if not f[0]] + loops[:LOOPS]:
+        ranked.append((loop, said[message], sql, message))
+        said[message] += 1
+    for _, _, sql, message in sorted(ranked, key=lambda r: r[:2])[:REPAIRS]:
         yield {**base, "pred_sql_res": [sql, message]}
 
 
@@ -153,9 +155,7 @@ def _choices(
         yield {**base, "candidates": candidates, "answer": order.index(list(right).index(True))}
 
 
-def fresh(
-    records: Sequence[Mapping[str, Any]], trained: Sequence[Mapping[str, Any]]
-) -> list[Mapping[str, Any]]:
+def fresh(records: Sequence[Mapping[str, Any]], trained: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Records that share neither question nor query with what was trained on, of whatever task.
 
     Args:
