@@ -28,7 +28,7 @@ LOOP = "SELECT 1 FROM t WHERE " + "a = 1 AND " * 40
 
 
 class Engine:
-    """``SELECT n`` returns n; ``EMPTY`` nothing; everything else fails with its own text as the message."""
+    """``SELECT n`` returns n, ``LONG`` a long text, ``EMPTY`` nothing; all else fails, and the message quotes it."""
 
     def run_many(self, items: Sequence[tuple[str, str]], desc: str | None = None) -> list[Result]:
         return [self.run(sql) for _, sql in items]
@@ -37,6 +37,8 @@ class Engine:
         value = sql.removeprefix("SELECT ")
         if value.replace(".", "").isdigit():
             return Result(("n",), ((float(value),),))
+        if sql.startswith("LONG"):
+            return Result(("n",), (("long " * 20 + value,),))
         if sql.startswith("EMPTY"):
             return Result(("n",), ())
         if sql.startswith("GONE"):
@@ -129,14 +131,24 @@ def test_of_loops_one_is_shown_and_last_and_an_unreachable_database_teaches_noth
         (["SELECT 7", "EMPTY one", "bad", "bad"], "nothing to choose"),
         (["bad", "bad", "worse", "bad"], "nothing to choose"),
         (["SELECT 1", "SELECT 2", "bad", "bad"], "none right"),
+        (["SELECT 1", "SELECT 7.0000001", "SELECT 7.001", "bad"], "learnt from"),
         (["SELECT 1", "SELECT 7", "bad", "bad"], "learnt from"),
     ],
-    ids=["all agree", "rows beat emptiness", "none runs", "none right", "they disagree"],
+    ids=["all agree", "rows beat emptiness", "none runs", "none right", "near", "they disagree"],
 )
 def test_only_disagreement_gives_a_choice(candidates: list[str], fate: str, tmp_path: Path) -> None:
     report, _, choices = made({"Which?": candidates}, tmp_path)
     assert report.questions == {fate: 1}
     assert bool(choices) == (fate == "learnt from")
+
+
+def test_results_that_look_alike_in_the_prompt_teach_nothing(tmp_path: Path) -> None:
+    several: Any = Scripted({"Which?": ["LONG a", "LONG b", "bad", "bad"]})
+    engine: Any = Engine()
+    [record] = records(several.script)
+    report = harvest([{**record, "sql": "LONG a"}], several, engine, tmp_path, CONFIG)
+    assert report.candidates == {"right": 1, "wrong": 1, "failing": 1}
+    assert report.questions == {"look alike": 1}
 
 
 def test_the_right_option_is_the_models_own_candidate(tmp_path: Path) -> None:

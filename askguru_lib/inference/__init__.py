@@ -4,6 +4,7 @@ from askguru_lib.inference.candidates import Candidate, MultiCandidateInference,
 from askguru_lib.inference.constraints import SchemaConstraint
 from askguru_lib.inference.critic import Selection, SQLCritic, likelihoods, majority_vote
 from askguru_lib.inference.generation import Generated, Generator, answer, load_model
+from askguru_lib.inference.harvest import HarvestReport, harvest
 from askguru_lib.inference.parsing import parse_sql
 from askguru_lib.inference.predictions import question_prompt
 from askguru_lib.inference.refinement import Flips, Refinement, flips, refine
@@ -13,6 +14,7 @@ __all__ = [
     "Flips",
     "Generated",
     "Generator",
+    "HarvestReport",
     "MultiCandidateInference",
     "Refinement",
     "SQLCritic",
@@ -21,6 +23,7 @@ __all__ = [
     "answer",
     "answer_candidates",
     "flips",
+    "harvest",
     "likelihoods",
     "load_model",
     "majority_vote",

@@ -38,7 +38,8 @@ class HarvestReport:
         refine, select: the files of samples.
         candidates: distinct candidates that were ``right``, ``wrong`` (they ran) and ``failing``.
         questions: what became of each question as a selection sample: ``learnt from``, ``nothing to choose`` (one
-            result or none), ``none right``, ``several right`` (no letter would be the answer), ``gold failed``.
+            result or none), ``none right``, ``several right`` (no letter would be the answer), ``look alike`` (the
+            right result and a wrong one, as far as a prompt shows them), ``gold failed``.
         samples: made of each task.
         loops: failing candidates that ran on and on and were left out, as one of the question's is shown already.
     """
@@ -144,15 +145,18 @@ def _choices(
     The right option is a candidate of the model's own: with the gold's text among its queries, the critic would learn
     to tell a hand from a machine.
     """
-    fate = "learnt from" if sum(right) == 1 else "several right" if any(right) else "none right"
-    fate = "nothing to choose" if len(shown) < 2 else fate
+    options = [{"sql": item["candidates"][i], "result": item["results"][i].preview(rows)} for i in shown]
+    results = [option["result"] for option, good in zip(options, right, strict=True) if good]
+    if len(options) < 2:
+        fate = "nothing to choose"
+    elif len(results) != 1:
+        fate = "several right" if results else "none right"
+    else:
+        alike = sum(option["result"] == results[0] for option in options) > 1
+        fate = "look alike" if alike else "learnt from"
     tally.questions[fate] += 1
-    if fate != "learnt from":
-        return
-    for order in rotations(len(shown)):
-        options = [shown[place] for place in order]
-        candidates = [{"sql": item["candidates"][i], "result": item["results"][i].preview(rows)} for i in options]
-        yield {**base, "candidates": candidates, "answer": order.index(list(right).index(True))}
+    for order in rotations(len(options)) if fate == "learnt from" else ():
+        yield {**base, "candidates": [options[i] for i in order], "answer": [right[i] for i in order].index(True)}
 
 
 def fresh(records: Sequence[Mapping[str, Any]], trained: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
