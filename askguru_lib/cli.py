@@ -15,7 +15,7 @@ from askguru_lib.errors import AskGuruError
 if TYPE_CHECKING:
     from askguru_lib.config import RunConfig
     from askguru_lib.databases.executor import Executor
-    from askguru_lib.inference.generation import Generator
+    from askguru_lib.inference.backend import Backend
 
 app = typer.Typer(
     help="askGuru-SQL: from an unknown database to a fine-tuned, honestly measured text-to-SQL model.\n\n"
@@ -36,8 +36,18 @@ Model = Annotated[
     typer.Option(
         "--model_name_or_path",
         "--generator_path",
-        help="Model folder, adapter folder or hub name. Default: the parameter file's base model.",
+        "--model",
+        help="Model folder, adapter folder or hub name; with --base_url the name that the server knows. "
+        "Default: the parameter file's base model.",
     ),
+]
+BaseUrl = Annotated[
+    str | None,
+    typer.Option("--base_url", help="Ask an OpenAI-compatible server instead of loading a model, e.g. vLLM or Ollama."),
+]
+Constrained = Annotated[
+    Literal["true", "false"] | None,
+    typer.Option("--constrained", help="Identifiers must exist in the schema. With --base_url it must be false."),
 ]
 TestSet = Annotated[
     Path,
@@ -183,9 +193,10 @@ def merge(
 
     Example: askguru merge --adapter runs/tiny/model/adapter --out runs/tiny/model/merged
     """
+    from askguru_lib.inference.backend import base_of
     from askguru_lib.training.sft import merge_adapter
 
-    typer.echo(merge_adapter(base or _base_of(adapter), adapter, out, dtype=dtype))
+    typer.echo(merge_adapter(base or base_of(adapter), adapter, out, dtype=dtype))
 
 
 @app.command()
@@ -193,6 +204,8 @@ def infer(
     test_set_path: TestSet,
     expr_version: Version = "v1",
     model_name_or_path: Model = None,
+    base_url: BaseUrl = None,
+    constrained: Constrained = None,
     output_path: Output = None,
     db_conn_config: Annotated[
         Path | None, typer.Option("--db_conn_config", help="db_conn.json; --refine needs it: queries are run.")
@@ -208,6 +221,9 @@ def infer(
     Example: askguru infer --model_name_or_path runs/tiny/model/adapter --test_set_path test.jsonl --expr_version lora
 
     Example: askguru infer --test_set_path test.jsonl --refine --db_conn_config db_conn.json
+
+    Example: askguru infer --base_url http://localhost:8000/v1 --model my-model --constrained false
+    --test_set_path test.jsonl (the server: `vllm serve`, `transformers serve`; Ollama is at http://localhost:11434/v1)
     """
     from askguru_lib.errors import ConfigError
     from askguru_lib.inference.generation import answer
@@ -215,7 +231,7 @@ def infer(
 
     if refine and db_conn_config is None:
         raise ConfigError("queries are run to be refined", where="--refine", hint="give --db_conn_config")
-    settings = _config(config)
+    settings = _config(config, _inference(base_url=base_url, constrained=constrained))
     test_set = _test_set(test_set_path, settings.inference.limit)
     path = output_path or Path(f"predictions_{expr_version}.jsonl")
     generator = _generator(model_name_or_path, settings)
@@ -235,6 +251,8 @@ def multi_infer(
     db_conn_config: Connections,
     expr_version: Version = "multi",
     model_name_or_path: Model = None,
+    base_url: BaseUrl = None,
+    constrained: Constrained = None,
     num_candidates: Annotated[int | None, typer.Option("--num_candidates", min=1, help="Queries per question.")] = None,
     generation_method: Annotated[
         Literal["beam", "sampling", "hybrid"] | None,
@@ -255,12 +273,17 @@ def multi_infer(
 
     Example: askguru multi-infer --model_name_or_path runs/tiny/model/adapter --test_set_path test.jsonl
     --db_conn_config db_conn.json --num_candidates 5 --generation_method hybrid --use_critic true
+
+    Example: askguru multi-infer --base_url http://localhost:8000/v1 --model my-model --constrained false
+    --generation_method sampling --test_set_path test.jsonl --db_conn_config db_conn.json
     """
     from askguru_lib.inference.pipeline import answer_and_choose
 
-    critic = None if use_critic is None else use_critic == "true"
-    over = {"num_candidates": num_candidates, "generation_method": generation_method, "use_critic": critic}
-    settings = _config(config, {"inference": {k: v for k, v in over.items() if v is not None}})
+    over = _inference(
+        base_url=base_url, constrained=constrained, num_candidates=num_candidates,
+        generation_method=generation_method, use_critic=use_critic,
+    )  # fmt: skip
+    settings = _config(config, over)
     test_set = _test_set(test_set_path, settings.inference.limit)
     path = output_path or Path(f"predictions_{expr_version}.jsonl")
     generator = _generator(model_name_or_path, settings)
@@ -473,6 +496,11 @@ def _executor(connections: Path, config: RunConfig) -> Executor:
     return Executor.from_config(load_connections(connections), config.execution)
 
 
+def _inference(**flags: Any) -> dict[str, Any]:
+    """Overrides of the ``inference`` section: the flags that were given."""
+    return {"inference": {name: value for name, value in flags.items() if value is not None}}
+
+
 def _counted(counts: dict[str, Any]) -> str:
     def show(value: Any) -> str:
         if isinstance(value, dict):
@@ -490,26 +518,10 @@ def _test_set(path: Path, limit: int | None = None) -> list[dict[str, Any]]:
     return [{"id": str(record.get("idx", i)), **record} for i, record in enumerate(records)]
 
 
-def _base_of(adapter: Path) -> str:
-    from askguru_lib.data.files import read_json
-    from askguru_lib.errors import MissingArtifactError
+def _generator(name: str | None, config: RunConfig) -> Backend:
+    from askguru_lib.inference.backend import load_backend
 
-    settings = adapter / "adapter_config.json"
-    if not settings.is_file():
-        raise MissingArtifactError("no adapter there", where=str(adapter), hint="train one first: askguru train")
-    return read_json(settings)["base_model_name_or_path"]
-
-
-def _generator(name: str | None, config: RunConfig) -> Generator:
-    """A generator of a base model, a merged model or, when the folder holds one, an adapter on its base."""
-    from askguru_lib.inference.generation import Generator, load_model
-
-    source = name or config.model.name_or_path
-    if (Path(source) / "adapter_config.json").is_file():
-        model, tokenizer = load_model(_base_of(Path(source)), adapter=source, config=config)
-    else:
-        model, tokenizer = load_model(source, config=config)
-    return Generator(model, tokenizer, config)
+    return load_backend(config, name)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

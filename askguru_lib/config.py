@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from askguru_lib.errors import ConfigError
+
+SECRETIVE = ("inference.base_url", "inference.api_key_env")
+"""Parameters whose wrong value is not repeated in an error: it may be, or hold, a key."""
 
 Dialect = Literal["sqlite", "duckdb", "postgresql", "mysql", "oracle", "cypher", "ngql"]
 
@@ -192,6 +197,36 @@ class InferenceConfig(Section):
     max_refine_attempts: int = Field(3, ge=0, description="Repairs of one query before giving up.")
     use_critic: bool = Field(True, description="A critic chooses among candidates; else a majority vote.")
     limit: int | None = Field(None, ge=1, description="Only the first so many test questions of each set.")
+    base_url: str | None = Field(
+        None,
+        description="OpenAI-compatible server that answers, http://localhost:8000/v1; null: a model in this process.",
+    )
+    api_key_env: str = Field("OPENAI_API_KEY", description="Environment variable that holds the server's key, if any.")
+    concurrency: int = Field(8, ge=1, description="Requests that are under way at a server at a time.")
+    request_timeout_s: float = Field(120.0, gt=0, description="Seconds after which a request is given up and repeated.")
+    max_retries: int = Field(
+        6, ge=0, description="Repetitions of a request that failed for the moment, after half a second, one, two, ..."
+    )
+    server_options: dict[str, Any] = Field(
+        default_factory=dict, description="Further fields of every request, for what only one kind of server knows."
+    )
+
+    @field_validator("base_url")
+    @classmethod
+    def _no_secret_in_the_url(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "http://none")
+        if parts.username or parts.password or parts.query:
+            raise ValueError("a URL is shown and stored: put the key into the variable that api_key_env names")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("expected a URL like http://localhost:8000/v1")
+        return url
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _name_of_a_variable(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z_]\w*", name):
+            raise ValueError("expected the name of an environment variable, never the key itself")
+        return name
 
 
 class EvaluationConfig(Section):
@@ -282,7 +317,7 @@ def _explain(err: Any) -> str:
         )
         full = near or [n for n in parameter_names() if last and n.rsplit(".", 1)[-1] == last[0]][:1]
         return f"unknown parameter '{path}'" + (f" (did you mean '{full[0]}'?)" if full else "")
-    shown = "" if err["type"] == "missing" else f", got {err.get('input')!r}"
+    shown = "" if err["type"] == "missing" or path in SECRETIVE else f", got {err.get('input')!r}"
     return f"'{path}': {err['msg'][:1].lower()}{err['msg'][1:]}{shown}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 import sqlite3
 
 import pytest
@@ -132,6 +133,10 @@ def test_selection_samples_hold_the_gold_once_and_its_place_varies(shop):
         assert s["candidates"][s["answer"]]["sql"] == s["sql"]
         results = [c["result"] for c in s["candidates"]]
         assert len(set(results)) == len(results) >= 2
+        assert not any(r.startswith("Error: ") or "(no rows)" in r for r in results), "a critic never meets those"
+    for size in {len(s["candidates"]) for s in samples}:
+        places = Counter(s["answer"] for s in samples if len(s["candidates"]) == size)
+        assert max(places.values()) - min(places[p] for p in range(size)) <= 1, "a letter is favoured"
 
 
 def test_unparseable_sql_is_not_corrupted(shop):

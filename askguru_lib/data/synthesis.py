@@ -152,20 +152,28 @@ def refine_samples(
 def selection_samples(
     processed: Sequence[Mapping[str, Any]], executor: RunsMany, seed: int, n: int, preview_rows: int = 10
 ) -> list[dict[str, Any]]:
-    """Gold among wrong candidates with other results; where the gold stands is uniform."""
+    """Gold among wrong candidates with other results, all with rows, as a critic meets them; no letter is favoured.
+
+    Candidates that fail or return nothing are never put before a critic, so none is shown here: refinement learns from
+    them.
+    """
     rng = random.Random(f"{seed}/select")
     order = rng.sample(list(processed), len(processed))
     samples: list[dict[str, Any]] = []
+    turn: dict[int, int] = {}
     while order and len(samples) < n:
         before = len(samples)
         for record, wrong, gold in _wrong_queries(order[: n - before], executor, rng, 6):
-            distinct = {r.preview(preview_rows): (sql, r) for sql, r in wrong}
+            distinct = {r.preview(preview_rows): (sql, r) for sql, r in wrong if r.rows}
             distinct.pop(gold.preview(preview_rows), None)
             others = list(distinct.values())
-            if not others:
+            if not others or not gold.rows:
                 continue
             chosen = rng.sample(others, min(len(others), rng.randint(1, MAX_CANDIDATES - 1)))
-            answer = rng.randint(0, len(chosen))
+            # In turn, by the number of candidates: the letters that every size has are answers equally often.
+            size = len(chosen) + 1
+            answer = turn.get(size, 0) % size
+            turn[size] = answer + 1
             ranked = [*chosen[:answer], (record["sql"], gold), *chosen[answer:]]
             candidates = [{"sql": sql, "result": result.preview(preview_rows)} for sql, result in ranked]
             samples.append({**_base(record), "candidates": candidates, "answer": answer})

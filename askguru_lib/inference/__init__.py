@@ -1,5 +1,6 @@
 """From a question to an answer: batched generation, schema constraints, candidates, selection, refinement."""
 
+from askguru_lib.inference.backend import Backend, load_backend
 from askguru_lib.inference.candidates import Candidate, MultiCandidateInference, answer_candidates
 from askguru_lib.inference.constraints import SchemaConstraint
 from askguru_lib.inference.critic import Selection, SQLCritic, likelihoods, majority_vote
@@ -10,6 +11,7 @@ from askguru_lib.inference.predictions import question_prompt
 from askguru_lib.inference.refinement import Flips, Refinement, flips, refine
 
 __all__ = [
+    "Backend",
     "Candidate",
     "Flips",
     "Generated",
@@ -25,6 +27,7 @@ __all__ = [
     "flips",
     "harvest",
     "likelihoods",
+    "load_backend",
     "load_model",
     "majority_vote",
     "parse_sql",

@@ -19,7 +19,7 @@ from askguru_lib.data.files import Journal
 from askguru_lib.data.synthesis import normalize_sql
 from askguru_lib.databases.m_schema import MSchema
 from askguru_lib.errors import InferenceError
-from askguru_lib.inference.generation import Generated, Generator, Mode
+from askguru_lib.inference.backend import Backend, Generated, Mode
 from askguru_lib.inference.predictions import PredictionFile, bounds_of, by_dialect, question_prompt
 
 SPARE = 2
@@ -32,6 +32,7 @@ class Candidate:
     """One of a question's candidates.
 
     Attributes:
+        logprob: None from a server that does not tell.
         source: ``beam``, ``sample``, or ``repeat`` when nothing distinct was left to fill up with.
         count: how many decoded sequences came to this SQL.
         finished: False if the answer was cut off at the limit, or ran in a circle.
@@ -39,7 +40,7 @@ class Candidate:
 
     sql: str
     text: str
-    logprob: float
+    logprob: float | None
     new_tokens: int
     source: str
     count: int = 1
@@ -58,7 +59,7 @@ class MultiCandidateInference:
         config: instead of the generator's.
     """
 
-    def __init__(self, generator: Generator, config: RunConfig | None = None) -> None:
+    def __init__(self, generator: Backend, config: RunConfig | None = None) -> None:
         self.generator = generator
         self.config = config or generator.config
 

@@ -20,7 +20,7 @@ from askguru_lib.data.synthesis import normalize_sql
 from askguru_lib.databases.executor import Executor, Result
 from askguru_lib.errors import InferenceError
 from askguru_lib.evaluation.matching import ex
-from askguru_lib.inference.generation import Generator
+from askguru_lib.inference.backend import Backend
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,13 @@ def likelihoods(candidates: Sequence[Mapping[str, Any]]) -> list[float]:
     """What each of a question's candidates counts in a vote: its probability under the model.
 
     Candidates are distinct, so how often each would be drawn is no longer visible in their number; its probability
-    says it. A ``repeat`` counts nothing.
+    says it. From a server that tells no probabilities every sample counts once. A ``repeat`` counts nothing.
 
     Args:
-        candidates: mappings with ``logprob`` and ``source``, as a candidates file has them.
+        candidates: mappings with ``logprob``, ``count`` and ``source``, as a candidates file has them.
     """
+    if any(c["logprob"] is None for c in candidates):
+        return [0.0 if c["source"] == "repeat" else float(c["count"]) for c in candidates]
     top = max((c["logprob"] for c in candidates), default=0.0)
     return [0.0 if c["source"] == "repeat" else math.exp(c["logprob"] - top) for c in candidates]
 
@@ -113,7 +115,7 @@ class SQLCritic:
         max_groups: only the groups with the most votes are put before the critic; it was trained on up to four.
     """
 
-    def __init__(self, generator: Generator, enabled: bool | None = None, max_groups: int = 4) -> None:
+    def __init__(self, generator: Backend, enabled: bool | None = None, max_groups: int = 4) -> None:
         self.generator = generator
         self.enabled = generator.config.inference.use_critic if enabled is None else enabled
         self.max_groups = max_groups

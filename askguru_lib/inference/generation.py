@@ -8,9 +8,8 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -31,6 +30,7 @@ from askguru_lib.data.files import Journal
 from askguru_lib.databases.executor import Executor
 from askguru_lib.databases.m_schema import MSchema
 from askguru_lib.errors import ConfigError, InferenceError
+from askguru_lib.inference.backend import Backend, Generated, Mode
 from askguru_lib.inference.constraints import SchemaConstraint
 from askguru_lib.inference.decoding import Batch, Hypothesis, SharedDecoder, plan_batches
 from askguru_lib.inference.parsing import parse_sql
@@ -46,6 +46,7 @@ from askguru_lib.inference.predictions import (
 __all__ = [
     "Generated",
     "Generator",
+    "Mode",
     "answer",
     "dialect_of",
     "fingerprint",
@@ -54,8 +55,6 @@ __all__ = [
     "question_prompt",
     "schemas_of",
 ]
-
-Mode = Literal["greedy", "beam", "sampling", "hybrid"]
 
 
 def load_model(
@@ -139,20 +138,8 @@ def fingerprint(model: PreTrainedModel) -> str:
     return digest.hexdigest()[:16]
 
 
-@dataclass(frozen=True)
-class Generated:
-    """One answer: its SQL, the raw text, the model's log-probability, its length, where it came from."""
-
-    sql: str
-    text: str
-    logprob: float
-    new_tokens: int
-    source: str = "greedy"
-    finished: bool = True
-
-
-class Generator:
-    """Answers prompts in batches.
+class Generator(Backend):
+    """Answers prompts in batches, with a model in this process.
 
     Args:
         model, tokenizer: as :func:`load_model` returns them.
@@ -227,26 +214,6 @@ class Generator:
                 yield batch, answers, time.perf_counter() - started
                 bar.update(len(batch.indices))
 
-    def generate(self, prompts: Sequence[str], **options: Any) -> list[list[Generated]]:
-        """Answers of every prompt, in the prompts' order.
-
-        Args:
-            prompts: user messages; the chat template is applied here.
-            num_return: answers per prompt.
-            mode: ``greedy``, ``beam``, ``sampling`` or ``hybrid`` (``num_beams`` beams, the rest samples); beams come
-                first, most probable first.
-            num_beams, temperature, max_new_tokens: instead of the configuration's.
-            schemas: one per prompt: constrain identifiers to it.
-            dialect: of the constraint.
-            desc: label of a progress bar.
-            seed: of the samples; a prompt's draws depend on it and on the prompt, not on the batch.
-        """
-        answers: list[list[Generated]] = [[] for _ in prompts]
-        for batch, found, _ in self.stream(prompts, **options):
-            for i, those in zip(batch.indices, found, strict=True):
-                answers[i] = those
-        return answers
-
     def score_options(
         self, prompts: Sequence[str], options: Sequence[str], desc: str | None = None
     ) -> list[dict[str, float]]:
@@ -302,7 +269,7 @@ def _seed(seed: int, prompt: str) -> int:
 
 def answer(
     test_set: Sequence[Mapping[str, Any]],
-    generator: Generator,
+    generator: Backend,
     out_path: str | Path,
     config: RunConfig,
     executor: Executor | None = None,
@@ -351,7 +318,7 @@ def _line(best: Generated, elapsed_ms: float) -> dict[str, Any]:
         "sql": best.sql,
         "text": best.text,
         "new_tokens": best.new_tokens,
-        "logprob": round(best.logprob, 4),
+        "logprob": None if best.logprob is None else round(best.logprob, 4),
         "finished": best.finished,
         "elapsed_ms": elapsed_ms,
     }

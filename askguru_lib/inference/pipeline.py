@@ -13,16 +13,17 @@ from tqdm import tqdm
 
 from askguru_lib.data.files import Journal
 from askguru_lib.databases.executor import Executor
+from askguru_lib.inference.backend import Backend
 from askguru_lib.inference.candidates import MultiCandidateInference, answer_candidates
 from askguru_lib.inference.critic import SQLCritic, likelihoods, run_candidates
-from askguru_lib.inference.generation import Generator, answer
+from askguru_lib.inference.generation import answer
 from askguru_lib.inference.predictions import PredictionFile, dialect_of
 from askguru_lib.inference.refinement import Refinement, refine
 
 
 def answer_and_refine(
     test_set: Sequence[Mapping[str, Any]],
-    generator: Generator,
+    generator: Backend,
     executor: Executor,
     out_path: str | Path,
     desc: str | None = None,
@@ -47,7 +48,7 @@ def answer_and_refine(
 
 def answer_and_choose(
     test_set: Sequence[Mapping[str, Any]],
-    generator: Generator,
+    generator: Backend,
     executor: Executor,
     out_path: str | Path,
     *,

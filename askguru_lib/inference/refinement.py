@@ -8,7 +8,7 @@ from typing import Any
 
 from askguru_lib.data.prompts import build_prompt
 from askguru_lib.databases.executor import Executor, Result
-from askguru_lib.inference.generation import Generator
+from askguru_lib.inference.backend import Backend
 from askguru_lib.inference.predictions import bounds_of, by_dialect, dialect_of
 
 UNREACHABLE = "connection"
@@ -43,7 +43,7 @@ class Refinement:
 def refine(
     records: Sequence[Mapping[str, Any]],
     answers: Sequence[str],
-    generator: Generator,
+    generator: Backend,
     executor: Executor,
     *,
     max_attempts: int | None = None,
@@ -105,7 +105,7 @@ def refine(
     return found
 
 
-def refine_prompt(record: Mapping[str, Any], failed: Attempt, generator: Generator) -> str:
+def refine_prompt(record: Mapping[str, Any], failed: Attempt, generator: Backend) -> str:
     """The prompt that shows a failed query and what the engine said."""
     return build_prompt(
         "self_refine",
