@@ -14,7 +14,7 @@ from inference_tools import shop
 
 from askguru_lib.config import RunConfig
 from askguru_lib.data.assembly import assemble_dataset
-from askguru_lib.data.files import read_records, write_json
+from askguru_lib.data.files import read_records, write_json, write_jsonl
 from askguru_lib.data.leakage import check_leakage
 from askguru_lib.databases.executor import Failure, Result
 from askguru_lib.inference.candidates import Candidate
@@ -216,6 +216,21 @@ def test_fresh_questions_share_neither_question_nor_query_with_training() -> Non
 class Words:
     def apply_chat_template(self, conversations: list, tokenize: bool, return_dict: bool) -> list[list[int]]:
         return [[0] * sum(len(turn["content"].split()) for turn in turns) for turns in conversations]
+
+
+def test_a_round_without_mistakes_leaves_the_other_sources_as_they_are(tmp_path: Path) -> None:
+    _, repairs, _ = made(many(12), tmp_path / "earlier")
+    report, *_ = made({}, tmp_path)
+    write_jsonl(tmp_path / "mutations.jsonl", repairs)
+    entries = {
+        "own": {"data_path": report.refine.name, "task_name": "self_refine"},
+        "mutations": {"data_path": "mutations.jsonl", "task_name": "self_refine", "sample_num": 3},
+    }
+    mix = {"total": 10, "nl2sql": 0, "self_refine": 1, "sql_select": 0, "validation_share": 0}
+    config = RunConfig.build({**CONFIG.dump(), "assembly": mix})
+    listing = write_json(tmp_path / "datasets.json", entries)
+    assembled = assemble_dataset(listing, tmp_path, config=config, tokenizer=Words(), test_sets=[])
+    assert {s["source"] for s in read_records(assembled.train)} == {"mutations"}
 
 
 @pytest.mark.parametrize("order", ["schema_first", "question_first"])
