@@ -107,6 +107,23 @@ class AssemblyConfig(Section):
         return self
 
 
+class SecondRoundConfig(AssemblyConfig):
+    """The second training set, with the model's own mistakes in it: how many, and its mix."""
+
+    questions: int = Field(120, ge=0, description="Training questions that are answered, to learn from the mistakes.")
+    validation_questions: int = Field(80, ge=0, description="Questions kept back, to choose between vote and critics.")
+    learning_rate: float = Field(1e-3, gt=0, description="Highest learning rate; a trained model goes on.")
+    total: int = Field(500, ge=1, description="Samples, those of the first round included.")
+    nl2sql: float = Field(0.2, ge=0, le=1, description="Share of samples that ask for SQL, as a rehearsal.")
+    self_refine: float = Field(0.3, ge=0, le=1, description="Share of samples that repair a wrong query.")
+    sql_select: float = Field(0.5, ge=0, le=1, description="Share of samples that choose among candidates.")
+    replay_fraction: float = Field(0.5, ge=0, lt=1, description="Share of samples from training-only databases.")
+
+    def mix(self) -> AssemblyConfig:
+        """What assembly needs to know of it."""
+        return AssemblyConfig(**{name: getattr(self, name) for name in AssemblyConfig.model_fields})
+
+
 class ModelConfig(Section):
     name_or_path: str = Field("models/askguru-tiny", description="Base model: a folder or a hub name.")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Type of the frozen weights.")
@@ -228,6 +245,7 @@ class RunConfig(Section):
     synthesis: SynthesisConfig = SynthesisConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
     assembly: AssemblyConfig = AssemblyConfig()
+    second_round: SecondRoundConfig = SecondRoundConfig()
     model: ModelConfig = ModelConfig()
     lora: LoraSettings = LoraSettings()
     training: TrainingConfig = TrainingConfig()

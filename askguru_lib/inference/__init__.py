@@ -5,6 +5,7 @@ from askguru_lib.inference.candidates import Candidate, MultiCandidateInference,
 from askguru_lib.inference.constraints import SchemaConstraint
 from askguru_lib.inference.critic import Selection, SQLCritic, likelihoods, majority_vote
 from askguru_lib.inference.generation import Generated, Generator, answer, load_model
+from askguru_lib.inference.harvest import HarvestReport, harvest
 from askguru_lib.inference.parsing import parse_sql
 from askguru_lib.inference.predictions import question_prompt
 from askguru_lib.inference.refinement import Flips, Refinement, flips, refine
@@ -15,6 +16,7 @@ __all__ = [
     "Flips",
     "Generated",
     "Generator",
+    "HarvestReport",
     "MultiCandidateInference",
     "Refinement",
     "SQLCritic",
@@ -23,6 +25,7 @@ __all__ = [
     "answer",
     "answer_candidates",
     "flips",
+    "harvest",
     "likelihoods",
     "load_backend",
     "load_model",

@@ -160,7 +160,7 @@ class SQLCritic:
             if not found or found != run:
                 raise InferenceError(f"{found} candidates and {run} results", where=f"item {number}, 'results'",
                                      hint="execute every candidate; at least one is needed")  # fmt: skip
-        plans = [self._groups(item) for item in items]
+        plans = [self.groups(item) for item in items]
         prompts: list[str] = []
         places: list[tuple[int, tuple[int, ...]]] = []
         for i, (item, groups) in enumerate(zip(items, plans, strict=True)):
@@ -194,7 +194,7 @@ class SQLCritic:
             candidates=[(item["candidates"][c], item["results"][c].preview(rows)) for c in shown],
         )
 
-    def _groups(self, item: Mapping[str, Any]) -> list[list[int]]:
+    def groups(self, item: Mapping[str, Any]) -> list[list[int]]:
         """The groups that the critic is to see, most votes first; an empty result only if there is no other.
 
         Neither their order nor who speaks for a group depends on the order in which the candidates came: by votes,
