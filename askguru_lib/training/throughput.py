@@ -63,8 +63,10 @@ class Cost:
                     token += per_weight[weight.requires_grad] * module.in_features * module.out_features
         heads = config.num_attention_heads
         width = heads * (getattr(config, "head_dim", None) or config.hidden_size // heads)
+        table = model.get_output_embeddings()
+        head = per_weight[bool(table is not None and table.weight.requires_grad)]
         # Scores and weighted sum, 2 FLOPs each, forward once and backward twice.
-        return cls(token, 12.0 * config.num_hidden_layers * width, 4.0 * config.hidden_size * config.vocab_size)
+        return cls(token, 12.0 * config.num_hidden_layers * width, float(head * config.hidden_size * config.vocab_size))
 
     def flops(self, tokens: float, seen: float, heads: float) -> float:
         """Of ``tokens`` read, ``seen`` pairs of a token and a position before it, ``heads`` vocabulary projections."""
@@ -73,5 +75,5 @@ class Cost:
 
 def utilisation(flops: float, seconds: float, device: str, bf16: bool = True, devices: int = 1) -> float | None:
     """Share of the peak that was used, or None where the peak is unknown."""
-    peak, _ = peak_flops(device, bf16)
+    peak, _ = peak_flops(device, bf16=bf16)
     return flops / seconds / (peak * devices) if peak and seconds > 0 else None

@@ -47,14 +47,17 @@ class DeepCustomTrainer(SFTTrainer):
         super().__init__(*args, **options)
         self.cost = Cost.of(self.model)
 
+    @property
+    def _mode(self) -> str:
+        return "train" if self.model is not None and self.model.training else "eval"
+
     def record(self, name: str, value: float | torch.Tensor) -> None:
         """A figure of this micro batch; the log gets the mean since its last line (as ``eval_…`` in evaluation)."""
-        mode = "train" if self.model.training else "eval"
-        self._metrics[mode][name].append(value.detach() if isinstance(value, torch.Tensor) else value)
+        self._metrics[self._mode][name].append(value.detach() if isinstance(value, torch.Tensor) else value)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Reports the means of what was recorded."""
-        for values in self._metrics["train" if self.model.training else "eval"].values():
+        for values in self._metrics[self._mode].values():
             values[:] = [v.item() if isinstance(v, torch.Tensor) else v for v in values]
         super().log(logs, start_time)
 
@@ -123,13 +126,16 @@ class DeepCustomTrainer(SFTTrainer):
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         """A resumed run may lower its learning rate: the schedule's shape is restored, its height is the argument's."""
         super()._load_optimizer_and_scheduler(checkpoint)
-        bases = getattr(self.lr_scheduler, "base_lrs", None)
-        if checkpoint is None or not bases or bases[0] in (0, self.args.learning_rate):
+        schedule, optimizer = self.lr_scheduler, self.optimizer
+        bases = getattr(schedule, "base_lrs", None)
+        if checkpoint is None or schedule is None or optimizer is None or not bases:
             return
         factor = self.args.learning_rate / bases[0]
-        self.lr_scheduler.base_lrs = [base * factor for base in bases]
-        self.lr_scheduler._last_lr = [rate * factor for rate in self.lr_scheduler.get_last_lr()]
-        for group in self.optimizer.param_groups:
+        if factor == 1:
+            return
+        schedule.base_lrs = [base * factor for base in bases]
+        schedule._last_lr = [rate * factor for rate in schedule.get_last_lr()]
+        for group in optimizer.param_groups:
             group["lr"] *= factor
             group["initial_lr"] = group.get("initial_lr", bases[0]) * factor
 
