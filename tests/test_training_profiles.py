@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -183,3 +184,36 @@ def test_a_run_killed_by_the_system_goes_on_and_ends_as_an_unbroken_one(base, tm
     again, whole = (train(cfg, data, None, tmp_path / name) for name in ("killed", "whole"))
     for name, tensor in weights(whole.adapter).items():
         assert torch.equal(tensor, weights(again.adapter)[name])
+
+
+@pytest.mark.slow
+def test_two_processes_write_one_run_and_resume_it(base, tmp_path) -> None:
+    """Only the first process deletes, makes and writes; the second one waits and finds what the first made."""
+    cfg = config(base, max_steps=4, save_steps=2, eval_steps=2, gradient_accumulation=1)
+    data = write(tmp_path / "t.jsonl", samples(16)), write(tmp_path / "v.jsonl", samples(4))
+    script = tmp_path / "job.py"
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            import sys
+            from test_training_sft import StopAt
+            from askguru_lib.config import RunConfig
+            from askguru_lib.training.sft import train
+
+            stop = [StopAt(int(sys.argv[1]))] if len(sys.argv) > 1 else []
+            train(RunConfig.build({cfg.dump()!r}), *{[str(p) for p in data]!r}, {str(tmp_path / "model")!r}, callbacks=stop)
+            """
+        )
+    )
+    places = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
+    limits = {"env": os.environ | {"PYTHONPATH": places, "OMP_NUM_THREADS": "1"}, "timeout": 240}
+    assert subprocess.run([*run, "3"], capture_output=True, check=False, **limits).returncode != 0
+    assert [p.name for p in (tmp_path / "model" / "checkpoints").glob("checkpoint-*")] == ["checkpoint-2"]
+    again = subprocess.run(run, capture_output=True, text=True, check=False, **limits)
+    assert again.returncode == 0, again.stderr[-2000:]
+    log = [json.loads(line) for line in (tmp_path / "model" / "log.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in log if "loss" in r] == [1, 2, 3, 4]
+    assert (tmp_path / "model" / "manifest.json").is_file()
+    assert len(weights(tmp_path / "model" / "adapter")) == 2 * 2 * 7
+    assert not list((tmp_path / "model").glob(".*part*"))
