@@ -494,6 +494,9 @@ def _base_of(adapter: Path) -> str:
     from askguru_lib.data.files import read_json
     from askguru_lib.errors import MissingArtifactError
 
+    note = adapter / "base.json"  # as training leaves it, also beside a fully fine-tuned model
+    if note.is_file():
+        return read_json(note)["name_or_path"]
     settings = adapter / "adapter_config.json"
     if not settings.is_file():
         raise MissingArtifactError("no adapter there", where=str(adapter), hint="train one first: askguru train")

@@ -143,7 +143,7 @@ def test_training_goes_on_with_a_smaller_micro_batch_in_the_same_order(base, dat
     split = config(base, {"dropout": 0.0}, max_steps=6, micro_batch=1, gradient_accumulation=4)
     resumed = train(split, *data, tmp_path / "broken")
     for name, tensor in weights(whole.adapter).items():
-        torch.testing.assert_close(tensor, weights(resumed.adapter)[name], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(tensor, weights(resumed.adapter)[name], atol=2e-4, rtol=1e-3)
 
 
 @pytest.mark.slow

@@ -201,7 +201,8 @@ def test_two_processes_write_one_run_and_resume_it(base, tmp_path) -> None:
             from askguru_lib.training.sft import train
 
             stop = [StopAt(int(sys.argv[1]))] if len(sys.argv) > 1 else []
-            train(RunConfig.build({cfg.dump()!r}), *{[str(p) for p in data]!r}, {str(tmp_path / "model")!r}, callbacks=stop)
+            data = {[str(p) for p in data]!r}
+            train(RunConfig.build({cfg.dump()!r}), *data, {str(tmp_path / "model")!r}, callbacks=stop)
             """
         )
     )

@@ -158,6 +158,8 @@ def train(
         metrics["elapsed_s"] = round(_elapsed(log), 1)
         parameters = {"fingerprint": identity, "config": relevant(config), "metrics": metrics}
         write_manifest(out, inputs=inputs, parameters=parameters, seed=config.seed, started=started)
+        for mended in out.glob("bad_batch*.jsonl"):  # of an earlier attempt
+            mended.unlink()
     trainer.accelerator.wait_for_everyone()
     return TrainingResult(adapter, log, metrics)
 
