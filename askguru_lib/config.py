@@ -171,6 +171,9 @@ class TrainingConfig(Section):
     eval_steps: int = Field(40, ge=1, description="Steps between two evaluations.")
     save_steps: int = Field(40, ge=1, description="Steps between two checkpoints.")
     execution_eval_samples: int = Field(0, ge=0, description="Questions answered and executed at every evaluation.")
+    early_stop_patience: int = Field(
+        0, ge=0, description="Evaluations without a better execution accuracy before training stops; 0: never."
+    )
     deepspeed: str | None = Field(None, description="DeepSpeed JSON, relative to the project's root.")
     report_to: list[str] = Field(default_factory=list, description="Extra loggers, e.g. [tensorboard].")
 
@@ -178,6 +181,14 @@ class TrainingConfig(Section):
     def _one_way_to_fill_a_row(self) -> TrainingConfig:
         if self.packing and self.samples_per_row > 1:
             raise ValueError("packing and samples_per_row are two ways to fill a row: choose one")
+        return self
+
+    @model_validator(mode="after")
+    def _something_to_stop_on(self) -> TrainingConfig:
+        if self.early_stop_patience and not self.execution_eval_samples:
+            raise ValueError("early_stop_patience watches execution accuracy: set execution_eval_samples above 0")
+        if self.early_stop_patience and self.save_steps % self.eval_steps:
+            raise ValueError("early_stop_patience keeps the best checkpoint: make save_steps a multiple of eval_steps")
         return self
 
 

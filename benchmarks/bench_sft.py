@@ -1,9 +1,11 @@
 """Training throughput on this machine: attention, precision, our loss against TRL's, length batches against packing.
 
-    python benchmarks/bench_sft.py [--threads 2] [--steps 6] [--tokens 900] [--out results.json]
+    python benchmarks/bench_sft.py [--threads 2] [--steps 6] [--tokens 900] [--plain] [--out results.json]
 
 A random Mistral model of the shipped base's size and random conversations, so that nothing has to be downloaded or
-built first. CPU seconds are printed beside wall time: they hold when other programs want the cores too.
+built first. With ``--plain``: useful tokens per second of our fine-tuning, one sample or eight a row, against a padded
+``transformers.Trainer`` on the same samples; useful are the tokens of samples, padding is not. CPU seconds are printed
+beside wall time: they hold when other programs want the cores too, best with ``--threads 1``.
 """
 
 from __future__ import annotations
@@ -21,12 +23,21 @@ from typing import Any
 import pandas as pd
 import torch
 from datasets import Dataset
-from peft import LoraConfig
+from peft import LoraConfig, get_peft_model
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
-from transformers import MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast, TrainerCallback
+from transformers import (
+    DataCollatorForSeq2Seq,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedTokenizerFast,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 from trl import SFTConfig, SFTTrainer
 
+from askguru_lib.training.sharing import ROWS, SharedRowCollator, share_prefixes
 from askguru_lib.training.trainer import DeepCustomTrainer
 
 VOCABULARY = 2048
@@ -117,26 +128,93 @@ def measure(
     }
 
 
+def alike(schemas: int, tokens: int) -> list[dict[str, Any]]:
+    """Eight samples on each schema: a long common beginning, a question of its own, 40 tokens of answer."""
+    rng = random.Random(1)
+    rows = []
+    for _ in range(schemas):
+        shared = [rng.randrange(4, VOCABULARY) for _ in range(rng.randint(int(0.6 * tokens), tokens - 80))]
+        for _ in range(8):
+            own = [rng.randrange(4, VOCABULARY) for _ in range(rng.randint(50, 80))]
+            ids = shared + own
+            rows.append({"input_ids": ids, "labels": [-100] * (len(ids) - 40) + own[-40:], "length": len(ids)})
+    return rows
+
+
+def against_plain(system: str, steps: int, tokens: int) -> dict[str, Any]:
+    """Eight samples a step, each sample once; the model, the adapter and the samples are those of the other systems."""
+    rows = alike(steps, tokens)
+    useful = sum(row["length"] for row in rows)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(WordLevel({"<pad>": 0, "<s>": 1, "</s>": 2})), pad_token="<pad>", eos_token="</s>"
+    )
+    lora = LoraConfig(r=32, lora_alpha=32, target_modules=TARGETS)
+    several = system == "ours, 8 samples a row"
+    network = model("sdpa")
+    if several:
+        network.set_attn_implementation(ROWS)
+        rows = share_prefixes(rows, 8, 9 * tokens, seed=0)
+    common = {"per_device_train_batch_size": 1 if several else 8, "num_train_epochs": 1, "use_cpu": True,
+              "save_strategy": "no", "report_to": "none", "disable_tqdm": True}  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if system == "plain Trainer":
+            plain = [{k: row[k] for k in ("input_ids", "labels")} for row in rows]
+            trainer: Trainer = Trainer(
+                model=get_peft_model(network, lora), args=TrainingArguments(folder, **common),
+                train_dataset=Dataset.from_list(plain), data_collator=DataCollatorForSeq2Seq(tokenizer),
+            )  # fmt: skip
+        else:
+            settings = SFTConfig(folder, max_length=None, gradient_checkpointing=False, bf16=False,
+                                 remove_unused_columns=not several, **common)  # fmt: skip
+            trainer = DeepCustomTrainer(
+                model=network, args=settings, train_dataset=Dataset.from_list(rows), processing_class=tokenizer,
+                peft_config=lora, data_collator=SharedRowCollator(0) if several else None,
+            )  # fmt: skip
+        wall, cpu = time.perf_counter(), time.process_time()
+        trainer.train()
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    assert trainer.state.global_step == steps
+    return {"system": system, "steps": steps, "useful tokens": useful, "useful tokens/s": round(useful / wall),
+            "CPU s per 1000 useful tokens": round(1000 * cpu / useful, 3)}  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--tokens", type=int, default=900, help="longest sample")
+    parser.add_argument("--plain", action="store_true", help="compare with a padded transformers Trainer")
     parser.add_argument("--out", type=Path, help="write the rows as JSON")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    variants = [
+    if args.plain:
+        systems = ("plain Trainer", "ours, 1 sample a row", "ours, 8 samples a row")
+        rows = [against_plain(system, args.steps, args.tokens) for system in systems]
+        for row in rows:
+            row["times plain, by CPU"] = round(
+                rows[0]["CPU s per 1000 useful tokens"] / row["CPU s per 1000 useful tokens"], 2
+            )
+        print(pd.DataFrame(rows).to_string(index=False))
+    else:
+        rows = variants(args.steps, args.tokens)
+    if args.out:
+        args.out.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+def variants(steps: int, tokens: int) -> list[dict[str, Any]]:
+    """Attention, precision, trainer and packing against each other."""
+    kinds = [
         *product([SFTTrainer, DeepCustomTrainer], ["sdpa", "eager"], [False, True], [False]),
         (DeepCustomTrainer, "sdpa", False, True),
     ]
     rows = []
-    for kind, attention, bf16, packing in variants:
-        rows.append(measure(kind, attention, bf16, packing, args.steps, args.tokens))
+    for kind, attention, bf16, packing in kinds:
+        rows.append(measure(kind, attention, bf16, packing, steps, tokens))
         print(rows[-1], flush=True)
     table = pd.DataFrame(rows).sort_values("CPU s per 1000 tokens")
     print("\n" + table.to_string(index=False))
-    if args.out:
-        args.out.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    return rows
 
 
 if __name__ == "__main__":

@@ -16,7 +16,14 @@ FILES = sorted((ROOT / "params").glob("*.yaml"))
 
 
 def test_the_profiles_of_the_book_are_there() -> None:
-    assert {f.stem for f in FILES} >= {"smoke", "tiny", "laptop_gpu", "single_gpu", "mistral24b_8gpu"}
+    assert {f.stem for f in FILES} >= {
+        "smoke",
+        "tiny",
+        "laptop_gpu",
+        "single_gpu",
+        "mistral24b_1gpu",
+        "mistral24b_8gpu",
+    }
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)

@@ -214,6 +214,14 @@ def test_loss_curve_adds_the_learning_rate_where_the_log_has_one() -> None:
     assert rate.get_ylabel() == "learning rate"
 
 
+def test_loss_curve_has_a_panel_for_execution_accuracy() -> None:
+    log = pd.DataFrame({"step": [1, 2], "loss": [3.0, 2.0], "lr": [1e-3, 5e-4], "eval_ex": [np.nan, 0.25]})
+    _, accuracy, rate = plots.loss_curve(log).axes
+    assert list(accuracy.lines[0].get_ydata()) == [0.25]
+    assert accuracy.get_ylim() == (0, 1)
+    assert rate.get_ylabel() == "learning rate"
+
+
 def test_bars_with_intervals_draws_whiskers_from_low_to_high() -> None:
     df = pd.DataFrame(
         {"label": ["simple", "hard"], "value": [0.8, 0.25], "low": [0.7, 0.1], "high": [0.9, 0.5], "n": 40}

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from askguru_lib.data.prompts import build_prompt, conversation
 from askguru_lib.errors import TrainingError
+from askguru_lib.training import base_model
 from askguru_lib.training.base_model import BaseRecipe, build_model, train_base_model
 from askguru_lib.training.corpus import random_document, sample_texts
 from askguru_lib.training.random_schemas import random_database
@@ -98,6 +99,29 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path, tokenizer):
         train_base_model(tmp_path, BaseRecipe(**{**vars(tiny), "layers": 3, "steps": 2}), processes=1)
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [{"learning_rate": 1e-4}, {"documents_per_step": 3}, {"questions_per_document": 5}, {"induction": False}],
+)
+def test_another_recipe_is_refused_before_anything_is_written(changed, tmp_path):
+    torch.save({"recipe": vars(SMALL), "step": 2}, tmp_path / "checkpoint.pt")
+    (tmp_path / "tokenizer.json").touch()
+    (tmp_path / "recipe.json").write_text("as it was")
+    with pytest.raises(TrainingError, match=f"{next(iter(changed))}: .* → "):
+        train_base_model(tmp_path, BaseRecipe(**{**vars(SMALL), **changed}), processes=1)
+    assert (tmp_path / "recipe.json").read_text() == "as it was"
+
+
+def test_a_longer_run_may_go_on_and_its_log_is_cut_to_the_checkpoint(tmp_path):
+    torch.save({"recipe": vars(SMALL), "step": 200}, tmp_path / "checkpoint.pt")
+    longer = BaseRecipe(**{**vars(SMALL), "steps": 400, "decay_share": 0.5})
+    base_model._refuse_another_recipe(tmp_path / "checkpoint.pt", longer)
+    log = tmp_path / "training_log.jsonl"
+    log.write_text('{"step": 200}\n{"step": 400}\n{"ste')
+    base_model._cut_log(tmp_path, 200)
+    assert log.read_text() == '{"step": 200}\n'
+
+
 @pytest.mark.slow
 def test_a_model_may_go_on_from_another(tmp_path, tokenizer):
     tokenizer.save_pretrained(tmp_path / "first")
@@ -124,7 +148,6 @@ def _logits(model, ids, positions, segments):
 
 def _stop_after(folder, recipe, step):
     """Train ``step`` steps of the recipe and leave the checkpoint that a kill would leave."""
-    from askguru_lib.training import base_model
 
     class Stop(Exception):
         pass

@@ -117,6 +117,9 @@ def load_backend(config: RunConfig, model_name: str | None = None) -> Backend:
 
 def base_of(adapter: Path) -> str:
     """The base model that an adapter folder names."""
+    note = adapter / "base.json"  # as training leaves it, also beside a fully fine-tuned model
+    if note.is_file():
+        return read_json(note)["name_or_path"]
     settings = adapter / "adapter_config.json"
     if not settings.is_file():
         raise MissingArtifactError("no adapter there", where=str(adapter), hint="train one first: askguru train")

@@ -18,7 +18,6 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
     AutoTokenizer,
-    BitsAndBytesConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -42,6 +41,7 @@ from askguru_lib.inference.predictions import (
     question_prompt,
     schemas_of,
 )
+from askguru_lib.inference.quantization import quantization
 
 __all__ = [
     "Generated",
@@ -64,7 +64,7 @@ def load_model(
 
     Args:
         name_or_path: folder (relative ones count from the project's root) or hub name.
-        adapter: folder of a PEFT adapter.
+        adapter: folder of a PEFT adapter, or what training without LoRA leaves there: a whole model, used as it is.
         config: its ``model`` section gives type and quantization.
 
     Raises:
@@ -72,15 +72,20 @@ def load_model(
     """
     settings = (config or RunConfig()).model
     source = str(_existing(name_or_path) or name_or_path)
+    if (
+        adapter is not None
+        and not (Path(adapter) / "adapter_config.json").is_file()
+        and (Path(adapter) / "config.json").is_file()
+    ):
+        source, adapter = str(adapter), None  # trained without LoRA: a whole model lies where the adapter would
     options: dict[str, Any] = {"dtype": getattr(torch, settings.dtype)}
     if torch.cuda.is_available():
         options["device_map"] = "auto"
-    if settings.quantization != "none":
-        four = settings.quantization == "4bit"
-        options["quantization_config"] = BitsAndBytesConfig(load_in_4bit=four, load_in_8bit=not four)
+    if (quantized := quantization(settings)) is not None:
+        options["quantization_config"] = quantized
     try:
         with _quietly():
-            model, tokenizer = _load(source, adapter, options, settings.quantization != "none")
+            model, tokenizer = _load(source, adapter, options, quantized is not None)
     except (OSError, ValueError, KeyError) as e:
         place = f"{source} + {adapter}" if adapter else source
         raise InferenceError(f"cannot load the model ({e})", where=place, hint="give a folder or a hub name") from e

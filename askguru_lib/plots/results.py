@@ -32,15 +32,16 @@ from askguru_lib.plots.style import (
 
 
 def loss_curve(log: pd.DataFrame) -> Figure:
-    """Training and validation loss by step, and below it the learning rate where the log has one.
+    """Training and validation loss by step, and below execution accuracy and learning rate where the log has them.
 
     Args:
-        log: columns ``step``, ``loss`` and if there are any ``eval_loss`` and ``lr``; gaps are allowed.
+        log: columns ``step``, ``loss`` and if there are any ``eval_loss``, ``eval_ex`` and ``lr``; gaps are allowed.
     """
     need(log, "step", "loss")
     use_style()
-    has_rate = "lr" in log and log["lr"].notna().any()
-    fig, axes = figures((WIDTH, 4.2 if has_rate else 3.4), 1, 2 if has_rate else 1, sharex=True)
+    below = {"eval_ex": "accuracy", "lr": "learning rate"}
+    below = {column: label for column, label in below.items() if column in log and log[column].notna().any()}
+    fig, axes = figures((WIDTH, 3.4 + 0.8 * len(below)), 1, 1 + len(below), sharex=True)
     ax = axes[0]
     train = log[["step", "loss"]].dropna()
     ax.plot(train["step"], train["loss"], color=COLOURS[0], linewidth=1.6, label="training")
@@ -51,11 +52,12 @@ def loss_curve(log: pd.DataFrame) -> Figure:
         ax.annotate(f"{last:.3f}", (step, last), (0, 7), textcoords="offset points", ha="center")
     ax.set(ylabel="loss", ylim=(0, None))
     ax.legend()
-    if has_rate:
-        rate = log[["step", "lr"]].dropna()
-        axes[1].plot(rate["step"], rate["lr"], color=QUIET, linewidth=1.4)
-        axes[1].set(ylabel="learning rate", ylim=(0, None))
-        axes[1].ticklabel_format(axis="y", scilimits=(0, 0))
+    for ax, (column, label) in zip(axes[1:], below.items(), strict=True):
+        known = log[["step", column]].dropna()
+        ax.plot(known["step"], known[column], "o-" if column == "eval_ex" else "-", color=QUIET, linewidth=1.4)
+        ax.set(ylabel=label, ylim=(0, 1 if column == "eval_ex" else None))
+    if "lr" in below:
+        axes[-1].ticklabel_format(axis="y", scilimits=(0, 0))
     axes[-1].set(xlabel="step")
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     return fig

@@ -29,10 +29,12 @@ from torch import nn
 from tqdm import tqdm
 from transformers import AutoTokenizer, MistralConfig, MistralForCausalLM, PreTrainedTokenizerBase
 
+from askguru_lib.data.files import Journal, write_jsonl
 from askguru_lib.errors import TrainingError
 from askguru_lib.training.corpus import Document, random_document, sample_texts
 from askguru_lib.training.sft import multiplies_bf16
 from askguru_lib.training.sharing import ROWS, RowLayout
+from askguru_lib.training.throughput import Cost, utilisation
 from askguru_lib.training.tokenizer import train_tokenizer
 
 
@@ -229,7 +231,9 @@ def train_rank(rank: int, world: int, out: Path, recipe: BaseRecipe, checkpoint_
     tokenizer = AutoTokenizer.from_pretrained(out)
     model = build_model(recipe, tokenizer)
     optimizer = torch.optim.AdamW(_groups(model, recipe), lr=recipe.learning_rate, betas=(0.9, 0.98))
-    start = _resume(out, model, optimizer, recipe)
+    start = _resume(out, model, optimizer)
+    if rank == 0:
+        _cut_log(out, start)
     checks = held_out(recipe, tokenizer, 12) if rank == 0 else []
     bar = tqdm(
         range(start, recipe.steps),
@@ -240,6 +244,7 @@ def train_rank(rank: int, world: int, out: Path, recipe: BaseRecipe, checkpoint_
         mininterval=5,
     )
     began, questions, smooth = time.perf_counter(), 0, float("nan")
+    cost, flops = Cost.of(model), 0.0
     for step in bar:
         if world > 1 and os.getppid() != parent:
             raise TrainingError("the process that started this one is gone", where=str(out), hint="start it again")
@@ -252,6 +257,8 @@ def train_rank(rank: int, world: int, out: Path, recipe: BaseRecipe, checkpoint_
             loss.backward()
             total += loss.detach()
             questions += int(document.segments.max()) * world
+            length = len(document.ids)
+            flops += cost.flops(length, RowLayout.of(torch.from_numpy(document.segments)).seen, length - 1)
         if world > 1:
             flat = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None] + [total[None]])
             dist.all_reduce(flat)
@@ -267,7 +274,9 @@ def train_rank(rank: int, world: int, out: Path, recipe: BaseRecipe, checkpoint_
             last = step + 1 == recipe.steps
             if (step + 1) % 200 == 0 or last:
                 exact = exact_match(model, checks)
-                _log(out, step + 1, smooth, recipe.rate(step), questions / (time.perf_counter() - began), exact)
+                seconds = time.perf_counter() - began
+                mfu = utilisation(flops, seconds, "cpu", bf16=multiplies_bf16("cpu"))
+                _log(out, step + 1, smooth, recipe.rate(step), questions / seconds, exact, mfu)
                 bar.set_postfix(loss=f"{smooth:.3f}", exact=f"{exact:.2f}")
             if (step + 1) % checkpoint_every == 0 or last:
                 _checkpoint(out, model, optimizer, step + 1, recipe)
@@ -305,13 +314,14 @@ def save_model(model: MistralForCausalLM, out: Path) -> None:
     model.save_pretrained(out, state_dict=state)
 
 
-def _log(out: Path, step: int, loss: float, rate: float, speed: float, exact: float) -> None:
+def _log(out: Path, step: int, loss: float, rate: float, speed: float, exact: float, mfu: float | None) -> None:
     record = {
         "step": step,
         "loss": round(loss, 4),
         "learning_rate": rate,
         "questions_per_s": round(speed, 1),
         "exact": exact,
+        "mfu": None if mfu is None else round(mfu, 4),
     }
     with (out / "training_log.jsonl").open("a", encoding="utf-8") as f:
         f.write(json.dumps(record) + "\n")
@@ -326,18 +336,41 @@ def _checkpoint(out: Path, model: nn.Module, optimizer: torch.optim.Optimizer, s
     part.replace(path)
 
 
-def _resume(out: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recipe: BaseRecipe) -> int:
+MAY_CHANGE = {"steps", "decay_share"}
+"""Of a recipe, when a run goes on: how long it lasts and when its rate falls."""
+
+
+def _refuse_another_recipe(path: Path, recipe: BaseRecipe) -> None:
+    """A checkpoint goes on as it was begun, but for :data:`MAY_CHANGE`.
+
+    Raises:
+        TrainingError: names what differs.
+    """
+    if not path.exists():
+        return
+    before, now = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["recipe"], asdict(recipe)
+    differ = [k for k in now if k in before and k not in MAY_CHANGE and before[k] != now[k]]
+    if differ:
+        changes = ", ".join(f"{k}: {before[k]} → {now[k]}" for k in differ)
+        raise TrainingError(f"checkpoint of another recipe ({changes})", where=str(path),
+                            hint="delete it, or train into another folder")  # fmt: skip
+
+
+def _resume(out: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
     path = out / "checkpoint.pt"
     if not path.exists():
         return 0
     state = torch.load(path, map_location="cpu", weights_only=True)
-    fixed = ("hidden", "layers", "heads", "feed_forward", "vocabulary", "rope_theta", "seed")
-    if differ := [k for k in fixed if state["recipe"][k] != asdict(recipe)[k]]:
-        raise TrainingError(f"checkpoint of another recipe: {', '.join(differ)} differ", where=str(path),
-                            hint="delete it, or train into another folder")  # fmt: skip
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     return int(state["step"])
+
+
+def _cut_log(out: Path, step: int) -> None:
+    """Forget what was logged after the checkpoint: those steps are trained again."""
+    log = out / "training_log.jsonl"
+    if log.exists():
+        write_jsonl(log, [record for record in Journal(log).records if record["step"] <= step])
 
 
 def train_base_model(out: Path, recipe: BaseRecipe, processes: int = 2, checkpoint_every: int = 200) -> None:
@@ -359,6 +392,7 @@ def train_base_model(out: Path, recipe: BaseRecipe, processes: int = 2, checkpoi
             AutoTokenizer.from_pretrained(recipe.start).save_pretrained(str(out))
         elif not (out / "tokenizer.json").exists():
             train_tokenizer(sample_texts(recipe.seed, 2500), recipe.vocabulary).save_pretrained(str(out))
+        _refuse_another_recipe(out / "checkpoint.pt", recipe)
         (out / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n", encoding="utf-8")
         rendezvous = (out / "rendezvous").absolute()
         rendezvous.unlink(missing_ok=True)

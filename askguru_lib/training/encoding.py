@@ -91,7 +91,8 @@ def encode(tokenizer: PreTrainedTokenizerBase, conversation: Conversation) -> tu
     for in the text, so an answer that also stands inside the prompt is not mistaken for it.
 
     Returns:
-        ``(input_ids, labels)``, of equal length; labels are :data:`IGNORED` up to the first token of the answer.
+        ``(input_ids, labels)``, of equal length; labels are :data:`IGNORED` up to the first token of the answer
+        and behind the token that ends it.
 
     Raises:
         TrainingError: the chat template renders the prompt differently in the two cases, or never ends the answer.
@@ -117,7 +118,8 @@ def encode(tokenizer: PreTrainedTokenizerBase, conversation: Conversation) -> tu
             where="the tokenizer's chat template",
             hint="end the assistant's turn with the end-of-sequence token",
         )
-    return whole, [IGNORED] * start + whole[start:]
+    end = whole.index(tokenizer.eos_token_id, start) + 1  # some templates set a line break behind it
+    return whole, [IGNORED] * start + whole[start:end] + [IGNORED] * (len(whole) - end)
 
 
 def _render(tokenizer: PreTrainedTokenizerBase, conversation: Conversation, **options: bool) -> list[int]:

@@ -27,14 +27,16 @@ def load_base(model: ModelConfig) -> tuple[PreTrainedModel, PreTrainedTokenizerB
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING as SEEING
     from transformers.utils import is_flash_attn_2_available
 
+    from askguru_lib.inference.quantization import quantization
+
     source = locate(model.name_or_path)
     options: dict[str, Any] = {"dtype": getattr(torch, model.dtype)}
     if model.attn_implementation != "auto":
         options["attn_implementation"] = model.attn_implementation
     elif is_flash_attn_2_available() and model.dtype != "float32":
         options["attn_implementation"] = "flash_attention_2"
-    if model.quantization != "none":
-        options["quantization_config"] = _quantized(model)
+    if (quantized := quantization(model)) is not None:
+        options["quantization_config"] = quantized
     try:
         config = AutoConfig.from_pretrained(source)
         loader = AutoModelForImageTextToText if type(config) in SEEING else AutoModelForCausalLM
@@ -62,15 +64,16 @@ def locate(name_or_path: str) -> str:
     return str(inside) if inside.is_dir() else name_or_path
 
 
-def _quantized(model: ModelConfig) -> Any:
-    import torch
-    from transformers import BitsAndBytesConfig
+def model_folder(name_or_path: str) -> Path | None:
+    """Where a model's files lie: its folder, or what the hub's cache holds of it; None if there is neither."""
+    folder = Path(locate(name_or_path))
+    if folder.is_dir():
+        return folder
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
-    if model.quantization == "8bit":
-        return BitsAndBytesConfig(load_in_8bit=True)
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16,
-    )
+    try:
+        found = try_to_load_from_cache(name_or_path, "config.json")
+    except HFValidationError:
+        return None
+    return Path(found).parent if isinstance(found, str) else None

@@ -16,17 +16,37 @@ from typing import TYPE_CHECKING, Any
 from askguru_lib.config import ModelConfig, RunConfig, project_root
 from askguru_lib.data.files import write_manifest
 from askguru_lib.errors import MissingArtifactError, TrainingError
+from askguru_lib.training.arguments import multiplies_bf16, sft_config
 from askguru_lib.training.encoding import Encoded, encode_all, read_conversations
 from askguru_lib.training.loading import load_base
-from askguru_lib.training.resume import fingerprint, finished_run, prepare, relevant, step_of
+from askguru_lib.training.merging import merge_adapter, note_base
+from askguru_lib.training.resume import (
+    fingerprint,
+    finished_run,
+    prepare,
+    relevant,
+    resumable,
+    started_with,
+    step_of,
+)
 
 if TYPE_CHECKING:
     import torch
     from peft import LoraConfig
-    from transformers import TrainerCallback
-    from trl import SFTConfig
+    from transformers import PreTrainedModel, TrainerCallback
 
     from askguru_lib.databases.connection import DatabaseConnections
+    from askguru_lib.training.execution import ExecutionAccuracy
+
+__all__ = [
+    "TrainingResult",
+    "lora_config",
+    "matched_modules",
+    "merge_adapter",
+    "multiplies_bf16",
+    "sft_config",
+    "train",
+]
 
 
 @dataclass(frozen=True)
@@ -34,7 +54,8 @@ class TrainingResult:
     """What a finished run left behind.
 
     Attributes:
-        adapter: folder that PEFT loads (a whole model where ``lora.enabled`` is false).
+        adapter: folder that PEFT loads; where ``lora.enabled`` is false it holds a whole model, which ``load_model``
+            and ``merge_adapter`` take as well.
         log: JSON Lines, one object per logged step; ``log.csv`` lies beside it.
         metrics: losses, steps, tokens, samples set aside, parameters trained, seconds.
     """
@@ -69,6 +90,10 @@ def train(
         TrainingError: no module matches ``lora.target_modules``; everything is too long; the loss is not finite; the
             checkpoints found belong to another configuration.
     """
+    from askguru_lib.training.execution import refuse_sharded_weights
+    from askguru_lib.training.failures import FiniteGradients, Watch, memory_explained
+    from askguru_lib.training.progress import TrainingLog
+
     started = time.time()
     out, train_path = Path(output_dir), Path(train_path)
     inputs = [train_path, *([Path(validation_path)] if validation_path else [])]
@@ -83,65 +108,110 @@ def train(
     finished = finished_run(out, adapter)
     if resume and finished and finished["fingerprint"] == identity:
         return TrainingResult(adapter, log, finished["metrics"])
-    checkpoint = prepare(checkpoints, identity, config, resume=resume and not finished)
-    (out / "manifest.json").unlink(missing_ok=True)
-
-    from transformers.trainer_callback import PrinterCallback
-
-    from askguru_lib.training.progress import TrainingLog
-    from askguru_lib.training.sharing import ROWS, SharedRowCollator
-    from askguru_lib.training.trainer import DeepCustomTrainer
-
-    model, tokenizer = load_base(config.model)
-    limit = config.training.max_length
-    several = config.training.samples_per_row
-    if several > 1 and "flash" in str(model.config._attn_implementation):
-        raise TrainingError("flash attention cannot share a beginning", where=f"training.samples_per_row: {several}",
-                            hint="set it to 1, or model.attn_implementation to sdpa")  # fmt: skip
-    if several > 1:
-        model.set_attn_implementation(ROWS)
-    rows = {"samples_per_row": several, "seed": config.seed}
-    train_set = encode_all(tokenizer, read_conversations(train_path), limit, str(train_path), **rows)
+    if config.training.execution_eval_samples:
+        refuse_sharded_weights(config, project_root())
+    conversations = read_conversations(train_path)
     held_out = read_conversations(inputs[1]) if len(inputs) > 1 else []
-    validation = encode_all(tokenizer, held_out, limit, str(inputs[1]), **rows) if held_out else None
+    args = sft_config(config, checkpoints, evaluate=bool(held_out))
+    first = args.process_index == 0
+    with args.main_process_first(local=False, desc="making room"):
+        last = prepare(checkpoints, resumable(config, inputs), config, resume=resume and not finished, first=first)
+        if first:
+            (out / "manifest.json").unlink(missing_ok=True)
+        progress = TrainingLog(log, from_step=step_of(last), first=first)
+
+    model, tokenizer = load_base(_trained_weights(config))
+    several = config.training.samples_per_row
+    if several > 1:
+        _share_rows(model, several)
+    rows = {"samples_per_row": several, "seed": config.seed}
+    limit = config.training.max_length
+    train_set = encode_all(tokenizer, conversations, limit, str(train_path), **rows)
+    validation = encode_all(tokenizer, held_out, limit, str(inputs[-1]), **rows) if held_out else None
     model.config.use_cache = False
 
-    watching = list(callbacks)
-    if config.training.execution_eval_samples and validation:
-        watching.append(_execution_accuracy(inputs[1], connections, config))
-    progress = TrainingLog(log, from_step=step_of(checkpoint))
+    watch = Watch(out, tokenizer, args.process_index)
+    asked = config.training.execution_eval_samples and validation
+    trainer = _trainer(
+        config,
+        model=model,
+        args=args,
+        train_dataset=train_set.dataset,
+        eval_dataset=validation.dataset if validation else None,
+        processing_class=tokenizer,
+        callbacks=[*callbacks, FiniteGradients(watch), progress],
+        watch=watch,
+        execution=_execution_accuracy(inputs[-1], connections, config) if asked else None,
+        order_batch=started_with(checkpoints).get("config", {}).get("training", {}).get("micro_batch"),
+    )
+    progress.trainer = trainer
+    try:
+        with memory_explained(config, watch, train_set.dataset["length"]):
+            outcome = trainer.train(resume_from_checkpoint=str(last) if last else None)
+    finally:
+        progress.close()
+    final_eval = _last_eval(trainer) if validation else None
+    _save(trainer, adapter, config.model)
+
+    metrics = _metrics(trainer, train_set, validation, final_eval) | {"train_loss": outcome.training_loss}
+    if first:
+        metrics["elapsed_s"] = round(_elapsed(log), 1)
+        parameters = {"fingerprint": identity, "config": relevant(config), "metrics": metrics}
+        write_manifest(out, inputs=inputs, parameters=parameters, seed=config.seed, started=started)
+        for mended in out.glob("bad_batch*.jsonl"):  # of an earlier attempt
+            mended.unlink()
+    trainer.accelerator.wait_for_everyone()
+    return TrainingResult(adapter, log, metrics)
+
+
+def _trained_weights(config: RunConfig) -> ModelConfig:
+    """The model as it is loaded: weights that are all trained are kept in 32 bits (bf16 loses small steps)."""
+    if config.lora.enabled:
+        return config.model
+    if config.model.quantization != "none":
+        raise TrainingError(
+            "quantised weights cannot be trained",
+            where=f"model.quantization: {config.model.quantization}",
+            hint="set it to none, or lora.enabled to true",
+        )
+    return config.model.model_copy(update={"dtype": "float32"})
+
+
+def _share_rows(model: PreTrainedModel, several: int) -> None:
+    from askguru_lib.training.sharing import ROWS
+
+    if "flash" in str(model.config._attn_implementation):
+        raise TrainingError("flash attention cannot share a beginning", where=f"training.samples_per_row: {several}",
+                            hint="set it to 1, or model.attn_implementation to sdpa")  # fmt: skip
+    model.set_attn_implementation(ROWS)
+
+
+def _trainer(config: RunConfig, model: PreTrainedModel, callbacks: list[TrainerCallback], **options: Any) -> Any:
+    from transformers.trainer_callback import PrinterCallback
+
+    from askguru_lib.training.execution import EarlyStop
+    from askguru_lib.training.sharing import SharedRowCollator
+    from askguru_lib.training.trainer import DeepCustomTrainer
+
+    if options["execution"] and config.training.early_stop_patience:
+        callbacks = [*callbacks, EarlyStop(config.training.early_stop_patience)]
+    padding = options["processing_class"].pad_token_id
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # TRL's own use of renamed arguments
         trainer = DeepCustomTrainer(
             model=model,
-            args=sft_config(config, checkpoints, evaluate=validation is not None),
-            train_dataset=train_set.dataset,
-            eval_dataset=validation.dataset if validation else None,
-            processing_class=tokenizer,
-            data_collator=SharedRowCollator(tokenizer.pad_token_id) if several > 1 else None,
+            data_collator=SharedRowCollator(padding) if config.training.samples_per_row > 1 else None,
             peft_config=lora_config(config, model) if config.lora.enabled else None,
-            callbacks=[*watching, progress],
+            callbacks=callbacks,
+            **options,
         )
     trainer.remove_callback(PrinterCallback)
-    try:
-        outcome = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    finally:
-        progress.close()
-    final_eval = _last_eval(trainer) if validation else None
-    _save(trainer, adapter)
-
-    metrics = _metrics(trainer, train_set, validation, final_eval) | {
-        "train_loss": outcome.training_loss,
-        "elapsed_s": round(_elapsed(log), 1),
-    }
-    parameters = {"fingerprint": identity, "config": relevant(config), "metrics": metrics}
-    write_manifest(out, inputs=inputs, parameters=parameters, seed=config.seed, started=started)
-    return TrainingResult(adapter, log, metrics)
+    return trainer
 
 
 def _execution_accuracy(
     validation_path: Path, connections: DatabaseConnections | None, config: RunConfig
-) -> TrainerCallback:
+) -> ExecutionAccuracy:
     if connections is None:
         raise TrainingError(
             "queries cannot be executed while training without a connection file",
@@ -201,66 +271,14 @@ def matched_modules(model: torch.nn.Module, target: str | list[str]) -> list[str
     return found
 
 
-def sft_config(config: RunConfig, folder: Path, *, evaluate: bool) -> SFTConfig:
-    """TRL's arguments for a run; DeepSpeed, when configured, is told the schedule rather than bringing its own."""
-    import torch
-    from trl import SFTConfig
-
-    t = config.training
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    device = accelerator.type if accelerator else "cpu"
-    deepspeed = str(project_root() / t.deepspeed) if t.deepspeed else None
-    return SFTConfig(
-        output_dir=str(folder),
-        max_length=t.max_length if t.packing else None,
-        packing=t.packing,
-        num_train_epochs=t.epochs,
-        max_steps=t.max_steps if t.max_steps > 0 else -1,
-        learning_rate=t.learning_rate,
-        lr_scheduler_type=t.lr_scheduler_type,
-        warmup_steps=t.warmup_ratio,
-        weight_decay=t.weight_decay,
-        max_grad_norm=t.max_grad_norm,
-        per_device_train_batch_size=t.micro_batch,
-        per_device_eval_batch_size=t.micro_batch,
-        gradient_accumulation_steps=t.gradient_accumulation,
-        gradient_checkpointing=t.gradient_checkpointing,
-        bf16=t.bf16 and multiplies_bf16(device),
-        use_cpu=device == "cpu",
-        logging_steps=t.logging_steps,
-        logging_nan_inf_filter=False,
-        eval_strategy="steps" if evaluate else "no",
-        eval_steps=t.eval_steps,
-        prediction_loss_only=True,
-        remove_unused_columns=t.samples_per_row == 1,
-        save_strategy="steps",
-        save_steps=t.save_steps,
-        save_total_limit=2,
-        seed=config.seed,
-        data_seed=config.seed,
-        include_num_input_tokens_seen="non_padding",
-        dataloader_num_workers=0,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        deepspeed=deepspeed,
-        report_to=t.report_to or "none",
-        disable_tqdm=True,
-    )
-
-
-def multiplies_bf16(device: str) -> bool:
-    """Whether the device multiplies bf16 in hardware; elsewhere autocast only costs time (twice as slow on AVX2)."""
-    import torch
-
-    if device == "cpu":
-        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return device != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
-
-
-def _save(trainer: Any, adapter: Path) -> None:
+def _save(trainer: Any, adapter: Path, base: ModelConfig) -> None:
     part = adapter.with_name(".adapter.part")
-    shutil.rmtree(part, ignore_errors=True)
-    trainer.save_model(str(part))
     if trainer.is_world_process_zero():
+        shutil.rmtree(part, ignore_errors=True)
+    trainer.accelerator.wait_for_everyone()
+    trainer.save_model(str(part))  # every process: sharded weights are gathered
+    if trainer.is_world_process_zero():
+        note_base(part, base)
         (part / "training_args.bin").unlink(missing_ok=True)
         shutil.rmtree(adapter, ignore_errors=True)
         part.rename(adapter)
@@ -268,7 +286,11 @@ def _save(trainer: Any, adapter: Path) -> None:
 
 
 def _last_eval(trainer: Any) -> float:
-    here = [h for h in trainer.state.log_history if "eval_loss" in h and h["step"] == trainer.state.global_step]
+    state = trainer.state
+    step = (
+        state.best_global_step if trainer.args.load_best_model_at_end and state.best_global_step else state.global_step
+    )
+    here = [h for h in state.log_history if "eval_loss" in h and h["step"] == step]
     return (here[-1] if here else trainer.evaluate())["eval_loss"]
 
 
@@ -293,29 +315,3 @@ def _metrics(trainer: Any, train_set: Encoded, validation: Encoded | None, eval_
 def _elapsed(log: Path) -> float:
     lines = log.read_text(encoding="utf-8").splitlines()
     return max((json.loads(line)["elapsed_s"] for line in lines), default=0.0)
-
-
-def merge_adapter(base: str | Path, adapter: str | Path, out: str | Path, *, dtype: str = "float32") -> Path:
-    """Add a LoRA adapter into its base's weights and save a plain model, for serving without PEFT.
-
-    Args:
-        dtype: type of the merged weights; the sum is formed in float32 and rounded once.
-
-    Raises:
-        MissingArtifactError: no base model, or no adapter in the folder.
-    """
-    import torch
-    from peft import PeftModel
-
-    if not (Path(adapter) / "adapter_config.json").is_file():
-        raise MissingArtifactError("no adapter there", where=str(adapter), hint="train one first: askguru train")
-    model, tokenizer = load_base(ModelConfig(name_or_path=str(base), dtype="float32"))
-    merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload(safe_merge=True)
-    out = Path(out)
-    part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    merged.to(getattr(torch, dtype)).save_pretrained(part)
-    tokenizer.save_pretrained(part)
-    shutil.rmtree(out, ignore_errors=True)
-    part.rename(out)
-    return out

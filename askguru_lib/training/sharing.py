@@ -127,6 +127,12 @@ class RowLayout:
     filled: Tensor
     causal: Tensor
 
+    @property
+    def seen(self) -> float:
+        """Pairs of a token and a position that it sees, as they are computed."""
+        samples, longest = self.own.shape
+        return self.shared * (self.shared + 1) / 2 + samples * longest * (self.shared + longest)
+
     @classmethod
     def of(cls, segments: Tensor) -> RowLayout:
         """Layout of one row from its ``segments`` ``[length]``."""

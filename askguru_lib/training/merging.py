@@ -1,0 +1,130 @@
+"""From an adapter to a plain model, and the note beside an adapter that says which base it belongs to."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from askguru_lib.config import ModelConfig, project_root
+from askguru_lib.data.files import read_json, write_json, write_manifest
+from askguru_lib.errors import ConfigError, MissingArtifactError, TrainingError
+from askguru_lib.training.loading import load_base, model_folder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+NOTE = "base.json"
+"""Beside an adapter: the base it was trained on, by name and by what its weights are."""
+MADE_BY = "askguru merge"
+_PIECE = 2**20
+
+
+def weights_hash(name_or_path: str) -> str | None:
+    """What tells one base from another, wherever it lies: hash of its weight files; None where none can be found.
+
+    Of a file beyond 64 MiB, 64 evenly spread pieces count.
+    """
+    folder = model_folder(name_or_path)
+    files = sorted(p for p in folder.iterdir() if p.suffix in {".safetensors", ".bin"}) if folder else []
+    files = [p for p in files if p.name != "training_args.bin"]
+    digest = hashlib.sha256()
+    for path in files:
+        size = path.stat().st_size
+        digest.update(str(size).encode())
+        with path.open("rb") as file:
+            for start in range(0, size, max(_PIECE, size // 64)):
+                file.seek(start)
+                digest.update(file.read(_PIECE))
+    return digest.hexdigest() if files else None
+
+
+def portable(name_or_path: str) -> str:
+    """The name as a parameter file would give it: relative to the project's root where it lies inside."""
+    path = Path(name_or_path)
+    try:
+        inside = path.is_absolute() and path.resolve().relative_to(project_root())
+    except (ConfigError, ValueError):
+        inside = False
+    return inside.as_posix() if inside else name_or_path
+
+
+def note_base(adapter: Path, model: ModelConfig) -> None:
+    """Write into an adapter's folder which base it belongs to, in names that hold on other machines."""
+    name = portable(model.name_or_path)
+    write_json(adapter / NOTE, {"name_or_path": name, "weights": weights_hash(model.name_or_path)})
+    settings = adapter / "adapter_config.json"
+    if settings.is_file():
+        write_json(settings, read_json(settings) | {"base_model_name_or_path": name})
+
+
+def merge_adapter(base: str | Path, adapter: str | Path, out: str | Path, *, dtype: str = "float32") -> Path:
+    """Add a LoRA adapter into its base's weights and save a plain model, for serving without PEFT.
+
+    Args:
+        base: the model that the adapter was trained on.
+        adapter: what ``train`` wrote; a fully fine-tuned model is plain already and is only written in ``dtype``.
+        out: a new folder, or one that an earlier merge wrote.
+        dtype: type of the merged weights; the sum is formed in float32 and rounded once.
+
+    Raises:
+        MissingArtifactError: no base model, or no adapter in the folder.
+        TrainingError: ``out`` holds something else; the adapter was trained on another base.
+    """
+    import torch
+
+    started = time.time()
+    base, adapter, out = str(base), Path(adapter), Path(out)
+    lora = (adapter / "adapter_config.json").is_file()
+    if not lora and not (adapter / "config.json").is_file():
+        raise MissingArtifactError("no adapter there", where=str(adapter), hint="train one first: askguru train")
+    _may_write(out, {"base": model_folder(base), "adapter": adapter})
+    if lora:
+        _same_base(base, adapter)
+    model, tokenizer = load_base(ModelConfig(name_or_path=base if lora else str(adapter), dtype="float32"))
+    merged = _sum(model, adapter) if lora else model
+    part = out.with_name(f".{out.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    merged.to(getattr(torch, dtype)).save_pretrained(part)
+    tokenizer.save_pretrained(part)
+    inputs = sorted(adapter.glob("adapter_model.*"))
+    note = {"made_by": MADE_BY, "base": portable(base), "dtype": dtype}
+    write_manifest(part, inputs=inputs, parameters=note, seed=None, started=started)
+    shutil.rmtree(out, ignore_errors=True)
+    part.rename(out)
+    return out
+
+
+def _sum(model: PreTrainedModel, adapter: Path) -> Any:
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload(safe_merge=True)
+
+
+def _may_write(out: Path, sources: dict[str, Path | None]) -> None:
+    here = out.resolve()
+    for what, folder in sources.items():
+        there = folder.resolve() if folder else None
+        if there and (here == there or here in there.parents or there in here.parents):
+            raise TrainingError(f"the merged model would be written over the {what} ({folder})",
+                                where=f"--out {out}", hint="name a folder beside it")  # fmt: skip
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    manifest = out / "manifest.json"
+    if not (manifest.is_file() and read_json(manifest).get("parameters", {}).get("made_by") == MADE_BY):
+        raise TrainingError("something is there that `askguru merge` did not write", where=f"--out {out}",
+                            hint="name a new folder, or delete this one yourself")  # fmt: skip
+
+
+def _same_base(base: str, adapter: Path) -> None:
+    note = read_json(adapter / NOTE) if (adapter / NOTE).is_file() else {}
+    trained, given = note.get("weights"), weights_hash(base)
+    if trained and given and trained != given:
+        raise TrainingError(
+            f"the adapter was trained on {note['name_or_path']} (weights {trained[:12]}), "
+            f"not on {portable(base)} (weights {given[:12]})",
+            where=str(adapter),
+            hint="merge into the base it was trained on, in that revision",
+        )
