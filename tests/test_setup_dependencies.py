@@ -83,7 +83,7 @@ def test_deepspeed_is_asked_for_on_linux_only():
 
 def test_the_extras_are_the_promised_ones():
     extras = {name: {Requirement(r).name for r in rs} for name, rs in PROJECT["optional-dependencies"].items()}
-    assert extras["gpu"] == {"flash-attn", "liger-kernel", "bitsandbytes"}
+    assert extras["gpu"] == {"flash-attn", "liger-kernel", "bitsandbytes", "mistral-common"}
     assert set(extras) == {"gpu", "serve", "mysql", "oracle", "graph", "quarto", "dev"}
 
 

@@ -69,11 +69,12 @@ def model_folder(name_or_path: str) -> Path | None:
     folder = Path(locate(name_or_path))
     if folder.is_dir():
         return folder
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
+    from transformers.utils import cached_file
 
     try:
-        found = try_to_load_from_cache(name_or_path, "config.json")
-    except HFValidationError:
+        found = cached_file(
+            name_or_path, "config.json", local_files_only=True, _raise_exceptions_for_missing_entries=False
+        )
+    except OSError:
         return None
     return Path(found).parent if isinstance(found, str) else None
