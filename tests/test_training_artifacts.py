@@ -11,9 +11,9 @@ from peft import LoraConfig, get_peft_model
 from test_training_sft import byte_tokenizer, config, samples, save_random_model, write
 from transformers import AutoModelForCausalLM
 
-from askguru_lib import cli
 from askguru_lib.config import ModelConfig, RunConfig, project_root
 from askguru_lib.errors import ConfigError, TrainingError
+from askguru_lib.inference.backend import base_of
 from askguru_lib.inference.generation import load_model
 from askguru_lib.inference.quantization import quantization
 from askguru_lib.training.encoding import IGNORED, encode
@@ -92,7 +92,7 @@ def test_full_fine_tuning_trains_in_32_bits_and_is_loaded_and_merged(tmp_path, b
     assert {p.dtype for p in kept.parameters()} == {torch.float32}
     tuned, _ = load_model(base, adapter=result.adapter, config=plain)
     merged, _ = load_model(merge_adapter(base, result.adapter, tmp_path / "merged"), config=plain)
-    assert cli._base_of(result.adapter) == str(base)
+    assert base_of(result.adapter) == str(base)
     before, _ = load_model(base, config=plain)
     ids = torch.tensor([[1, 70, 71, 72]])
     with torch.no_grad():

@@ -21,9 +21,11 @@ from __future__ import annotations
 import datetime
 import inspect
 import json
+import runpy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from decimal import ROUND_HALF_UP, Context, Decimal
+from pathlib import Path
 from typing import Any
 
 from askguru_lib.databases.sandbox_worker import TRANSACTION, Rows, Session, Tell, serve
@@ -312,8 +314,13 @@ def _test(
     session: Session,
     rows: Any,
 ) -> None:
-    names = {**helpers.namespace(), "pred_query_result": rows, "conn": session.connection, "__name__": "test_case"}
-    exec(compile(code, "test_case", "exec"), names)
+    given_names = {**helpers.namespace(), "pred_query_result": rows, "conn": session.connection}
+    file = Path("test_case.py")  # in the judge's own folder
+    file.write_text(code, encoding="utf-8")
+    try:
+        names = runpy.run_path(str(file), init_globals=given_names, run_name="test_case")
+    finally:
+        file.unlink()
     if not callable(test := names.get("test_case")):
         raise NameError("the code defines no function test_case")
     taken = inspect.signature(test).parameters.values()
