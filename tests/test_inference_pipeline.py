@@ -68,3 +68,12 @@ def test_a_refined_line_keeps_what_was_tried(tmp_path: Path) -> None:
     for line in lines:
         assert line["attempts"][0]["sql"] == line["first"]
         assert (line["outcome"] == "kept") == (len(line["first"]) % 2 == 0)
+
+
+@pytest.mark.parametrize("stage", [answer_and_choose, answer_and_refine])
+def test_lines_of_another_question_are_made_anew(stage, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """Even where the model's queries happen to be the same."""
+    before = stage(records(2), generator(), Engine(), tmp_path / "a.jsonl")
+    changed = [{**r, "evidence": "new"} for r in records(2)]
+    after = stage(changed, generator(), Engine(), tmp_path / "a.jsonl")
+    assert not {line["key"] for line in before} & {line["key"] for line in after}

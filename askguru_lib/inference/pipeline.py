@@ -17,7 +17,7 @@ from askguru_lib.inference.backend import Backend
 from askguru_lib.inference.candidates import MultiCandidateInference, answer_candidates
 from askguru_lib.inference.critic import SQLCritic, likelihoods, run_candidates
 from askguru_lib.inference.generation import answer
-from askguru_lib.inference.predictions import PredictionFile, dialect_of
+from askguru_lib.inference.predictions import PredictionFile, dialect_of, question_prompt
 from askguru_lib.inference.refinement import Refinement, refine
 
 
@@ -35,8 +35,7 @@ def answer_and_refine(
     """
     first = answer(test_set, generator, _beside(out_path, "first"), generator.config, desc=desc)
     sqls = [line["sql"] for line in first]
-    settings = ["refine", generator.fingerprint, generator.config.inference.max_refine_attempts, generator.config.seed]
-    file = PredictionFile(out_path, test_set, sqls, settings)
+    file = PredictionFile(out_path, test_set, _asked(test_set, sqls, generator), ["refine", *_settings(generator)])
 
     def repair(part: Sequence[int]) -> dict[int, dict[str, Any]]:
         found = refine([test_set[i] for i in part], [sqls[i] for i in part], generator, executor)
@@ -73,8 +72,8 @@ def answer_and_choose(
     lines = answer_candidates(test_set, several, _beside(out_path, "candidates"), config, desc=desc and "candidates")
     critic = SQLCritic(generator)
     candidates = [[c["sql"] for c in line["candidates"]] for line in lines]
-    settings = ["choose", generator.fingerprint, critic.enabled, repair, config.inference.max_refine_attempts]
-    file = PredictionFile(out_path, test_set, [json.dumps(sqls) for sqls in candidates], settings)
+    settings = ["choose", critic.enabled, repair, *_settings(generator)]
+    file = PredictionFile(out_path, test_set, _asked(test_set, candidates, generator), settings)
 
     def choose(part: Sequence[int]) -> dict[int, dict[str, Any]]:
         results = run_candidates([lines[i] for i in part], executor)
@@ -97,6 +96,17 @@ def answer_and_choose(
 
     _in_parts(file, config.inference.batch_size, choose, desc and "choosing")
     return file.finish()
+
+
+def _asked(test_set: Sequence[Mapping[str, Any]], given: Sequence[Any], generator: Backend) -> list[str]:
+    """What a line's key depends on besides the settings: the question as it is asked, and the queries there are."""
+    return [json.dumps([question_prompt(r, generator.config), sqls]) for r, sqls in zip(test_set, given, strict=True)]
+
+
+def _settings(generator: Backend) -> list[Any]:
+    config, inference = generator.config, generator.config.inference
+    decides = [inference.constrained, inference.max_new_tokens, inference.max_refine_attempts]
+    return [generator.fingerprint, config.seed, config.execution.preview_rows, *decides]
 
 
 def _history(item: Refinement) -> dict[str, Any]:
