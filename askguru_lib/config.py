@@ -87,6 +87,9 @@ class AugmentationConfig(Section):
     shuffle_keys: float = Field(0.2, ge=0, le=1, description="Chance that the foreign keys are put in another order.")
     keep_table: float = Field(0.8, ge=0, le=1, description="Chance that a table the gold does not need stays.")
     keep_column: float = Field(0.7, ge=0, le=1, description="Chance that a column the gold does not need stays.")
+    schema_variants: int = Field(
+        0, ge=0, description="Schemas drawn per database and shared by its samples; 0 draws one per sample."
+    )
     permute: float = Field(0.0, ge=0, le=1, description="Chance that the rendering's labels and order are varied.")
     translate: float = Field(0.1, ge=0, le=1, description="Chance that the SQL is replaced by an equivalent form.")
 

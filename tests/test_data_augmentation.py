@@ -21,6 +21,7 @@ from askguru_lib.data.augmentation import (
     SchemaFilter,
     SchemaPermute,
     SchemaShuffle,
+    SchemaVariants,
     SQLTranslate,
     needed_columns,
     same_result,
@@ -224,6 +225,26 @@ def test_filter_rates_are_those_asked_for(shop: MSchema) -> None:
 def test_a_counted_table_keeps_a_column(shop: MSchema) -> None:
     after = SchemaFilter(0, 0)(sample(shop, "SELECT COUNT(*) FROM lines"), random.Random(0)).mschema
     assert len(after.tables["lines"]["fields"]) == 1
+
+
+@pytest.mark.parametrize("sql", NEEDED)
+def test_the_gold_runs_on_each_of_few_schemas(shop: MSchema, sql: str) -> None:
+    """Questions of a database share a handful of schemas, the first of them complete; none lacks what a gold reads."""
+    op = SchemaVariants(6, SchemaFilter(0.5, 0.5), SchemaShuffle(1, 1, 1))
+    drawn = [op(sample(shop, sql), random.Random(seed)).mschema for seed in range(40)]
+    assert 1 <= len({s.to_mschema() for s in drawn}) <= 6
+    assert any(names(s) == names(shop) for s in drawn)
+    for schema in drawn:
+        empty_database(schema).execute(f"EXPLAIN {sql}")
+
+
+def test_samples_on_few_schemas_begin_alike(shop: MSchema) -> None:
+    golds = ["SELECT name FROM customers", "SELECT city FROM customers", "SELECT COUNT(*) FROM lines"]
+    few = AugCompose.from_config(AugmentationConfig(schema_variants=3, translate=0))
+    many = AugCompose.from_config(AugmentationConfig(translate=0))
+    seen = [{op(sample(shop, sql), random.Random(seed)).db_schema for seed in range(20) for sql in golds}
+            for op in (few, many)]  # fmt: skip
+    assert len(seen[0]) <= 3 < 20 < len(seen[1])
 
 
 def test_shuffle_keeps_content_and_changes_order(shop: MSchema) -> None:

@@ -34,6 +34,8 @@ SELECT COUNT(*) FROM orders WHERE status = 'open' AND total > 5.5
 SELECT customers.name, SUM(orders.total) AS spent FROM customers JOIN orders ON orders.customer_id = customers.id \
 GROUP BY customers.name ORDER BY spent DESC LIMIT 3
 SELECT strftime('%Y', joined_on) AS year, COUNT(DISTINCT city) FROM customers GROUP BY year HAVING COUNT(*) > 2
+Select Count(*) From customers c1, customers AS customers WHERE c1.name = customers.name
+SELECT a.id FROM orders AS a WHERE a.id IN (SELECT a.id FROM customers AS a JOIN orders ON orders.id = a.id)
 SELECT name FROM customers WHERE id IN (SELECT customer_id FROM orders WHERE total > (SELECT AVG(total) FROM orders))
 SELECT name FROM customers WHERE NOT EXISTS (SELECT 1 FROM orders WHERE orders.customer_id = customers.id)
 WITH big AS (SELECT customer_id, SUM(total) AS s FROM orders \
@@ -99,6 +101,11 @@ UNGRAMMATICAL = {
     "ORDER BY among arguments": "SELECT LENGTH(name ORDER BY name) FROM customers",
     "number with two points": "SELECT name FROM orders WHERE total > 9.9.9",
     "endless calls": "SELECT " + "ABS(" * 9 + "total" + ")" * 9 + " FROM orders",
+    "one alias twice": "SELECT a.id FROM orders AS a JOIN customers AS a ON a.id = a.id",
+    "alias that is another table of the same FROM": "SELECT orders.id FROM orders JOIN customers orders ON 1 = 1",
+    "eleven tables": "SELECT name FROM customers, " + ", ".join(f"staff s{i}" for i in range(10)),
+    "keyword in mixed case": "SELEct name FROM customers",
+    "function in mixed case": "SELECT LOWEr(name) FROM customers",
     "LEFT without JOIN": "SELECT name FROM customers LEFT orders",
 }
 

@@ -16,6 +16,7 @@ from askguru_lib.databases.executor import Failure, Result
 from askguru_lib.errors import InferenceError
 from askguru_lib.inference.attention import shared_attention
 from askguru_lib.inference.decoding import SharedDecoder, plan_batches
+from askguru_lib.inference.decoding import _Search
 from askguru_lib.inference.generation import Generator, answer, fingerprint, load_model, question_prompt
 from askguru_lib.inference.parsing import parse_sql
 
@@ -267,6 +268,35 @@ def test_an_answer_that_runs_in_a_circle_is_stopped() -> None:
     assert not found.finished
     found = decoder.decode([[5, 6, 7]], 0, beams=1, samples=0, max_new_tokens=31, constraints=[Circling()])[0][0]
     assert len(found.tokens) == 31
+
+
+class Ending:
+    """A constraint under which the answer ends after so many tokens that do not run in a circle."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def start(self) -> int:
+        return 0
+
+    def mask(self, state: int) -> torch.Tensor:
+        return torch.arange(400) == (2 if state == self.length else 10 + state)
+
+    def advance(self, state: int, token: int) -> int:
+        return state + 1
+
+
+def test_an_answer_far_longer_than_those_that_ended_is_stopped() -> None:
+    search = object.__new__(_Search)
+    search.rows, search.lengths = 4, torch.tensor([[10, 20, 46, 46], [10, 46, 46, 46]])
+    search.done = torch.tensor([[True, True, False, False], [True, False, False, False]])
+    search.cut = torch.zeros_like(search.done)
+    assert search._outlived(45).tolist() == [[False] * 4, [False] * 4]  # 1.5 times 20, and 16, is 46
+    assert search._outlived(46).tolist() == [[True] * 4, [False] * 4]  # of the second question too few have ended
+    decoder = small_generator().decoder
+    [[found]] = decoder.decode([[5, 6, 7]], 0, beams=1, samples=0, max_new_tokens=200, constraints=[Ending(90)])
+    assert found.finished  # alone, no answer is too long
+    assert len(found.tokens) == 90
 
 
 def test_keys_are_not_reused_when_an_adapter_is_switched() -> None:

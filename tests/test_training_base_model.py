@@ -10,11 +10,12 @@ import torch
 from filelock import FileLock
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from askguru_lib.data.grammar import Grammar, identifier
 from askguru_lib.data.prompts import build_prompt, conversation
 from askguru_lib.errors import TrainingError
 from askguru_lib.training import base_model
 from askguru_lib.training.base_model import BaseRecipe, build_model, train_base_model
-from askguru_lib.training.corpus import random_document, sample_texts
+from askguru_lib.training.corpus import linking_tasks, random_document, sample_texts
 from askguru_lib.training.random_schemas import random_database
 from askguru_lib.training.sharing import RowLayout
 from askguru_lib.training.tokenizer import train_tokenizer
@@ -47,6 +48,29 @@ def test_packed_document_holds_the_tokens_of_the_chat_template(tokenizer):
     ]
     parts = [f"<s>[INST]{schema}", prompt.removeprefix(schema) + "[/INST]", "SELECT 1</s>"]
     assert [i for p in parts for i in tokenizer(p)["input_ids"]] == list(whole)
+
+
+def test_linking_tasks_ask_for_one_column_each_in_words_or_by_a_value():
+    asked, by_comment, by_value = 0, 0, 0
+    for seed in range(30):
+        rng = random.Random(seed)
+        database = random_database(rng, (3, 5), 7)
+        text, grammar = database.schema.to_mschema(example_num=2), Grammar(database.schema, rng, database.meanings)
+        grammar.speak_comments()
+        for task in linking_tasks(grammar, text, 20, rng):
+            said = task.rest.removeprefix("\n【Column】\n")
+            columns = {".".join(identifier(x).sql() for x in (c.table, c.name)): c
+                       for t in grammar.tables.values() for c in t.columns}  # fmt: skip
+            column = columns[task.answer]
+            phrase = next((p for p in column.phrases if said == p or said.startswith(f"{p} of the ")), None)
+            by_value += phrase is None
+            assert phrase or (said in column.values and text.count(said) == 1)
+            meant = [c for c in columns.values() if said in c.phrases]
+            assert len(meant) <= 1, "a phrase of two columns is said with its table"
+            asked, by_comment = asked + 1, by_comment + (phrase is not None and not column.named)
+    assert asked == 600
+    assert by_comment > 100
+    assert by_value > 20
 
 
 def test_questions_in_a_packed_document_do_not_see_each_other(tokenizer):

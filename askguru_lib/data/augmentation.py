@@ -1,8 +1,9 @@
-"""One example becomes many, safely: four operations on a sample, each with an invariant.
+"""One example becomes many, safely: operations on a sample, each with an invariant.
 
 ========================  ==================================================================================
 ``SchemaShuffle``         the same tables, columns and keys in another order
 ``SchemaFilter``          a smaller schema in which the gold still runs
+``SchemaVariants``        these two, drawn a few times per database instead of once per sample
 ``SchemaPermute``         the same schema under other labels and spacing
 ``SQLTranslate``          another query with the same result
 ========================  ==================================================================================
@@ -183,6 +184,40 @@ class SchemaFilter:
 
 
 @dataclass(frozen=True)
+class SchemaVariants:
+    """Filter and shuffle, but only ``count`` times for each database: samples on one variant begin alike.
+
+    Training reads the schema of samples that begin alike once for all of them (``training.samples_per_row``). The first
+    variant is complete; a sample gets one of those that hold what its gold needs.
+    """
+
+    count: int
+    filter: SchemaFilter
+    shuffle: SchemaShuffle
+
+    def __call__(self, sample: Sample, rng: random.Random) -> Sample:
+        needed = needed_columns(sample.sql, sample.mschema, sample.dialect)
+        if needed is None:
+            return self.shuffle(sample, rng)
+        fitting = [
+            v
+            for v in _variants(self, replace(sample, layout=Layout()).db_schema)
+            if all(t in v.tables and columns <= v.tables[t]["fields"].keys() for t, columns in needed.items())
+        ]
+        return replace(sample, mschema=rng.choice(fitting))
+
+
+@lru_cache(maxsize=256)
+def _variants(op: SchemaVariants, db_schema: str) -> tuple[MSchema, ...]:
+    made = []
+    for number in range(op.count):
+        rng = random.Random(f"{db_schema}/{number}")
+        whole = op.shuffle(Sample(read_schema(db_schema), "SELECT 1", ""), rng)
+        made.append((op.filter(whole, rng) if number else whole).mschema)
+    return tuple(made)
+
+
+@dataclass(frozen=True)
 class SchemaPermute:
     """With probability ``p``, print the schema under other labels, spacing and section order."""
 
@@ -244,14 +279,11 @@ class AugCompose:
     @classmethod
     def from_config(cls, config: AugmentationConfig, executor: SQLRunner | None = None) -> AugCompose:
         """The four operations with a run's probabilities; the translated query decides what the filter must keep."""
-        return cls(
-            (
-                SQLTranslate(config.translate, executor),
-                SchemaFilter(config.keep_table, config.keep_column),
-                SchemaShuffle(config.shuffle_tables, config.shuffle_columns, config.shuffle_keys),
-                SchemaPermute(config.permute),
-            )
-        )
+        kept = SchemaFilter(config.keep_table, config.keep_column)
+        shuffled = SchemaShuffle(config.shuffle_tables, config.shuffle_columns, config.shuffle_keys)
+        few: tuple[Op, ...] = (SchemaVariants(config.schema_variants, kept, shuffled),)
+        schema: tuple[Op, ...] = few if config.schema_variants else (kept, shuffled)
+        return cls((SQLTranslate(config.translate, executor), *schema, SchemaPermute(config.permute)))
 
     def __call__(self, sample: Sample, rng: random.Random) -> Sample:
         for op in self.ops:

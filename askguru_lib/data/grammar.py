@@ -46,6 +46,12 @@ class Column:
     is_number: bool
     meanings: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def named(self) -> bool:
+        """Whether a phrase has no other words than the name."""
+        words = set(phrasing.humanize(self.name).split())
+        return any(words >= set(phrase.split()) for phrase in self.phrases)
+
 
 @dataclass
 class Table:

@@ -23,8 +23,9 @@ from askguru_lib.inference.backend import Backend, Generated, Mode
 from askguru_lib.inference.predictions import PredictionFile, bounds_of, by_dialect, question_prompt
 
 SPARE = 2
-ROUNDS = 2
-HOTTER = 1.3
+"""Beams and samples decoded beside those asked for, in the same passes: they take the places of duplicates."""
+HOTTER = 1.5
+"""What the temperature is multiplied by in the one further round, of no more samples than are still missing."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class MultiCandidateInference:
 
     Order: beams, finished ones first and most probable first, then samples in the order drawn. A duplicate is dropped
     and counted on its first occurrence; places that it leaves free are filled, in this order, with further beams (of a
-    few spare ones), further samples at a rising temperature, and at last with repeats of the first candidates.
+    few spare ones), further samples at a higher temperature, and at last with repeats of the first candidates.
 
     Args:
         generator: answers prompts.
@@ -113,21 +114,19 @@ class MultiCandidateInference:
         method = method or settings.generation_method
         beams = {"beam": n, "sampling": 0}.get(method, min(settings.num_beams, n))
         warmth = temperature or settings.temperature
-        common = {"dialect": dialect, "temperature": warmth}
+        samples = n - beams
+        width = [(beams + SPARE) if beams else 0, (samples + SPARE) if samples else 0]
         found = self.generator.generate(
-            prompts, num_return=n + SPARE, mode="hybrid" if beams else "sampling", seed=seed, desc=desc,
-            num_beams=(n + SPARE if beams == n else beams + SPARE) if beams else None, schemas=schemas, **common,
+            prompts, num_return=sum(width), mode="hybrid" if beams else "sampling", seed=seed, desc=desc,
+            num_beams=width[0] or None, schemas=schemas, dialect=dialect, temperature=warmth,
         )  # fmt: skip
         chosen = [_distinct(_ranked(answers, beams), n, dialect) for answers in found]
-        first_seed = self.config.seed if seed is None else seed
-        for turn in range(1, ROUNDS + 1 if method != "beam" else 1):
-            short = [i for i, candidates in enumerate(chosen) if len(candidates) < n]
-            if not short:
-                break
-            common["temperature"] = warmth * HOTTER**turn
+        short = [i for i, candidates in enumerate(chosen) if len(candidates) < n]
+        if samples and short:
             more = self.generator.generate(
-                [prompts[i] for i in short], num_return=n, mode="sampling", seed=first_seed + 7919 * turn,
-                schemas=[schemas[i] for i in short] if schemas is not None else None, **common,
+                [prompts[i] for i in short], num_return=n - min(len(chosen[i]) for i in short), mode="sampling",
+                seed=(self.config.seed if seed is None else seed) + 7919, temperature=HOTTER * warmth, dialect=dialect,
+                schemas=[schemas[i] for i in short] if schemas is not None else None,
             )  # fmt: skip
             for i, answers in zip(short, more, strict=True):
                 chosen[i] = _distinct([*chosen[i], *map(_candidate, answers)], n, dialect)

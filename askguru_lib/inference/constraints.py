@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -25,8 +26,10 @@ from askguru_lib.inference.sql_state import (
     INSIDE_WORD,
     LETTERS,
     LONGEST_NAME,
+    SPELLINGS,
     State,
     Words,
+    spelling,
 )
 from askguru_lib.inference.sql_words import RESERVED
 
@@ -74,6 +77,7 @@ class Vocabulary:
         inside, start, digits: masks of the tokens that are ASCII letters and digits, that also begin with a letter,
             that are digits; ``lengths`` are theirs.
         without_quote: mask of the tokens that leave a string literal open.
+        spelt: by how a word is written so far, mask of the tokens after which it is not in mixed case.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -90,6 +94,7 @@ class Vocabulary:
         masks = torch.zeros(5, size, dtype=torch.bool)
         self.none, self.inside, self.start, self.digits, self.without_quote = masks
         self.lengths = torch.zeros(size, dtype=torch.long)
+        self.spelt = {style: self.none.clone() for style in SPELLINGS}
         for token, text in enumerate(self.texts):
             if not text:
                 continue
@@ -98,6 +103,8 @@ class Vocabulary:
                 (self.quoting if "'" in text else self.others).add(text, token)
                 continue
             self.words.add(text.lower(), token)
+            for style, mask in self.spelt.items():
+                mask[token] = reduce(spelling, text, style) != "mixed"
             self.lengths[token], self.digits[token] = len(text), DIGITS.issuperset(text)
             self.inside[token] = text.isascii()
             self.start[token] = text.isascii() and text[0] in LETTERS
@@ -207,8 +214,9 @@ class SchemaConstraint(LogitsProcessor):
         if place.want == "name":
             fits = vocabulary.lengths <= LONGEST_NAME - len(word)
             return fits & (vocabulary.inside if word else vocabulary.start)
-        mask = vocabulary.none.clone()
-        for group in place.lexicon.begin:
+        keywords, *names = place.lexicon.begin
+        mask = self._along(keywords, word) & vocabulary.spelt[state.quote]
+        for group in names:
             mask |= self._along(group, word)
         if place.forward and len(word) < 4:
             mask |= self._short_aliases(word)
@@ -236,13 +244,12 @@ class SchemaConstraint(LogitsProcessor):
 
     def _with_boundary(self, state: State) -> Tensor:
         """Tokens that hold a blank, a mark or a quote: found by walking their trie with the scanner."""
-        word = state.word
-        if state.place.want == "name" and state.mode == "word" and not any(r.startswith(word) for r in RESERVED):
+        if state.place.want == "name" and state.mode == "word" and not any(r.startswith(state.word) for r in RESERVED):
             # Which name it is that ends does not matter: nothing in the same token can refer to it.
-            word = UNSEEN
-        key = (state.mode, word, state.quote, state.last, state.place.view)
+            state = state._replace(word=UNSEEN, quote="")
+        key = (state.mode, state.word, state.quote, state.last, state.place.view)
         if key not in self._boundaries:
-            self._keep(self._boundaries, key, self._walk(state._replace(word=word)))
+            self._keep(self._boundaries, key, self._walk(state))
         return self._boundaries[key]
 
     def _keep(self, kind: dict[Any, Tensor], key: Any, mask: Tensor) -> None:

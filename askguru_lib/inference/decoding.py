@@ -20,6 +20,8 @@ SHORTEST_PREFIX = 32
 NEVER = float("-inf")
 LOOP_TOKENS, LOOP_PERIOD = 32, 8
 """An answer whose last 32 tokens repeat a piece of at most 8 tokens does not end by itself: it is stopped."""
+PATIENCE, LEEWAY = 1.5, 16
+"""Once half of a question's answers have ended, the others may become 1.5 times as long as these, and 16 tokens more."""
 
 
 class RowConstraint(Protocol):
@@ -260,7 +262,7 @@ class _Search:
         self.lengths = torch.zeros(questions, self.rows, dtype=torch.long, device=device)
         self.scores = torch.zeros(questions, self.rows, device=device)
         self.done = torch.zeros(questions, self.rows, dtype=torch.bool, device=device)
-        self.looping = torch.zeros_like(self.done)
+        self.cut = torch.zeros_like(self.done)
         self.cache = DynamicCache()
         self.draws = torch.empty(questions, 0, limit, device=device)
         self.temperature = self.top_p = 1.0
@@ -302,14 +304,22 @@ class _Search:
         ended = torch.isin(chosen, self.decoder.eos) | (self.scores == NEVER)
         self.lengths += (live & ~ended).long()
         self._advance(chosen, live & ~ended)
-        self.looping |= live & ~ended & self._loops(step)
-        self.done = self.done | ended | self.looping
+        self.done = self.done | ended
+        self.cut |= ~self.done & (self._loops(step) | self._outlived(step))
+        self.done = self.done | self.cut
 
     def _loops(self, step: int) -> Tensor:
         if step + 1 < LOOP_TOKENS:
             return torch.zeros_like(self.done)
         last = self.tokens[:, :, step + 1 - LOOP_TOKENS : step + 1]
         return torch.stack([(last[..., p:] == last[..., :-p]).all(-1) for p in range(1, LOOP_PERIOD + 1)]).any(0)
+
+    def _outlived(self, step: int) -> Tensor:
+        """Rows far longer than the half of their question's that have ended; ``[questions, rows]``."""
+        ended = self.done & ~self.cut
+        longest = self.lengths.masked_fill(~ended, 0).amax(-1)
+        late = (2 * ended.sum(-1) >= self.rows) & (step + 1 > PATIENCE * longest + LEEWAY)
+        return late[:, None].expand_as(self.done)
 
     def _constrain(self, logits: Tensor) -> Tensor:
         if not any(self.constraints):
@@ -356,7 +366,7 @@ class _Search:
         self.cache.reorder_cache(flat)  # type: ignore[arg-type]
         self.tokens = self.tokens.gather(1, parents[..., None].expand_as(self.tokens))
         self.lengths, self.done = self.lengths.gather(1, parents), self.done.gather(1, parents)
-        self.looping = self.looping.gather(1, parents)
+        self.cut = self.cut.gather(1, parents)
         self.states = [[s[p] for p in row] for s, row in zip(self.states, parents.tolist(), strict=True)]
 
     def _advance(self, chosen: Tensor, live: Tensor) -> None:
@@ -382,7 +392,7 @@ class _Search:
         rows = (keep[:, None] * self.rows + torch.arange(self.rows, device=keep.device)).flatten()
         if step:
             self.cache.batch_select_indices(rows)
-        for name in ("where", "tokens", "lengths", "scores", "done", "looping", "positions", "draws"):
+        for name in ("where", "tokens", "lengths", "scores", "done", "cut", "positions", "draws"):
             setattr(self, name, getattr(self, name)[keep])
         self.constraints = [self.constraints[i] for i in keep.tolist()]
         self.states = [self.states[i] for i in keep.tolist()]
@@ -397,6 +407,6 @@ class _Search:
                     continue
                 source = "sample" if row >= self.beams else "greedy" if self.beams == 1 else "beam"
                 tokens = tuple(self.tokens[q, row, :length].tolist())
-                ended = bool(self.done[q, row] and not self.looping[q, row])
+                ended = bool(self.done[q, row] and not self.cut[q, row])
                 found.append(Hypothesis(tokens, score, source, ended))
             self.results[int(self.where[q])] = found

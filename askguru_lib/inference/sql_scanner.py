@@ -30,6 +30,7 @@ from askguru_lib.inference.sql_state import (
     State,
     Words,
     as_bytes,
+    spelling,
 )
 from askguru_lib.inference.sql_words import (
     AFTER_ALIAS,
@@ -67,6 +68,8 @@ BY, OUTER_JOIN = frozenset({"by"}), frozenset({"outer", "join"})
 CALLS = ("call", "collecting call")
 DEEPEST = 8
 """Most brackets within brackets."""
+MOST_TABLES = 10
+"""Most tables in one FROM: more are a circle, not a query."""
 WANTS = (
     dict.fromkeys(("group", "order", "partition"), "by")
     | dict.fromkeys(("left", "right", "full", "inner", "cross"), "join")
@@ -168,12 +171,14 @@ class Scanner:
 
     def _longer(self, state: State, char: str) -> State | None:
         word, place = state.word + char.lower(), state.place
+        written = spelling(state.quote, char)
         if place.want == "name":
             possible = len(word) <= LONGEST_NAME and char < "\x80"
         else:
-            possible = any(word in group.beginnings for group in place.lexicon.begin)
+            keywords, *names = place.lexicon.begin
+            possible = (written != "mixed" and word in keywords.beginnings) or any(word in n.beginnings for n in names)
             possible = possible or (place.forward and FORWARD_ALIAS.fullmatch(word) is not None)
-        return State("word", word, "", state.last, place) if possible else None
+        return State("word", word, written, state.last, place) if possible else None
 
     def _gap(self, state: State, char: str) -> State | None:
         place = state.place
@@ -248,7 +253,7 @@ class Scanner:
         frames = place.frames[:-1]
         if place.top.resume != "derived":
             return self._at(state, want="more", frames=frames)
-        frames = (*frames[:-1], frames[-1]._replace(loose=True))
+        frames = (*frames[:-1], frames[-1]._replace(loose=True, exposed=(*frames[-1].exposed, "")))
         return self._at(state, ANYTHING, want="after_table", frames=frames)
 
     def _comma(self, state: State) -> State:
@@ -316,7 +321,7 @@ class Scanner:
         if word in ("select", "with"):
             if top.kind != "select":
                 top = Frame("select", resume=top.resume)
-            top = top._replace(clause=word, tables=(), needs=frozenset())
+            top = top._replace(clause=word, tables=(), exposed=(), needs=frozenset())
             want, last = ("name", "with") if word == "with" else ("any", "")
         elif word in ("join", "lateral") or (word == "from" and top.kind == "select"):
             top, want = top._replace(clause="from"), "table"
@@ -337,10 +342,13 @@ class Scanner:
             want = "more"
         return self._at(state, last, want=want, frames=(*place.frames[:-1], top))
 
-    def _table(self, state: State, word: str) -> State:
+    def _table(self, state: State, word: str) -> State | None:
         top, known = state.place.top, word in self.tables
-        # A table that stands in FROM already needs a name of its own.
-        want = "after_twin" if word in top.tables else "after_table"
+        if len(top.exposed) >= MOST_TABLES:
+            return None
+        # What stands in FROM already needs a name of its own.
+        want = "after_twin" if word in top.exposed else "after_table"
+        top = top._replace(exposed=(*top.exposed, word))
         top = top._replace(tables=(*top.tables, word)) if known else top._replace(loose=True)
         frames = (*state.place.frames[:-1], top)
         return self._at(state, word if known else ANYTHING, want=want, frames=frames)
@@ -357,17 +365,23 @@ class Scanner:
                 frames = (*frames[:nearest], frame, *frames[nearest + 1 :])
         return self._at(state, want="more", qualifier="", frames=frames)
 
-    def _declare(self, state: State, word: str) -> State:
-        """A name of the query's own: output column, table alias or common table expression."""
-        top, kind, last, want = state.place.top, "column", "", "more"
+    def _declare(self, state: State, word: str) -> State | None:
+        """A name of the query's own: output column, table alias or common table expression.
+
+        No two tables of one FROM may have the same name: every reference to it would be ambiguous.
+        """
+        top, kind, last, want, frames = state.place.top, "column", "", "more", state.place.frames
         if top.clause == "with" and top.kind == "select":
             kind, last = "cte", "cte"
         elif top.clause == "from":
             kind, want = f".{state.last or ANYTHING}", "after_alias"
+            if word in top.exposed[:-1]:
+                return None
+            frames = (*frames[:-1], top._replace(exposed=(*top.exposed[:-1], word)))
         names = state.place.names
         if (word, kind) not in names:
             names = (*names, (word, kind))
-        return self._at(state, last, want=want, names=names)
+        return self._at(state, last, want=want, names=names, frames=frames)
 
     # -- what exists here ---------------------------------------------------------------------------------------
 
@@ -419,12 +433,13 @@ class Scanner:
             return Lexicon(words, identifiers=tables, begin=(Words.of(words), Words.of(others)))
         if qualifier and qualifier != ANYTHING:
             columns = self.tables[qualifier] | self.rowid
-            return Lexicon(columns=columns, identifiers=columns, begin=(Words.of(columns),))
+            return Lexicon(columns=columns, identifiers=columns, begin=(Words.of(NONE), Words.of(columns)))
         visible = self.tables if scope is None else {table: self.tables[table] for table in scope}
         real = frozenset(column for columns in visible.values() for column in columns)
         own = frozenset(name for name, kind in names if kind == "column")
         if qualifier:
-            return Lexicon(columns=real | own, identifiers=real | own, begin=(Words.of(real), Words.of(own)))
+            begin = (Words.of(NONE), Words.of(real), Words.of(own))
+            return Lexicon(columns=real | own, identifiers=real | own, begin=begin)
         qualifiers = {table: table for table in visible}
         for name, kind in names:
             if kind != "column":

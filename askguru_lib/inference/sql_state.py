@@ -24,11 +24,12 @@ NEED = frozenset({NONE})
 
 
 class Frame(NamedTuple):
-    """A bracket that is open, or the query itself."""
+    """A bracket that is open, or the query itself; ``exposed`` are the names under which FROM offers its tables."""
 
     kind: str = "paren"
     clause: str = "expression"
     tables: tuple[str, ...] = ()
+    exposed: tuple[str, ...] = ()
     loose: bool = False
     needs: frozenset[frozenset[str]] = NO_NEED
     resume: str = "any"
@@ -98,13 +99,32 @@ class Place:
 
 
 class State(NamedTuple):
-    """Where the scanner is: inside what (``mode``, ``word``, ``quote``), after what (``last``), at which ``place``."""
+    """Where the scanner is: inside what (``mode``, ``word``, ``quote``), after what (``last``), at which ``place``.
+
+    Of a word, ``quote`` is how it is written (:func:`spelling`).
+    """
 
     mode: str
     word: str
     quote: str
     last: str
     place: Place
+
+
+SPELLINGS = ("", "lower", "capital", "upper", "title", "mixed")
+
+
+def spelling(before: str, char: str) -> str:
+    """How a word is written after one more character; "capital" is one capital letter so far.
+
+    Keywords and functions in mixed case are allowed by SQL, but nobody writes them. A model that is kept from the word
+    it means would otherwise go on in tokens that it has never seen together.
+    """
+    if not char.isalpha():
+        return before
+    if char.isupper():
+        return {"": "capital", "capital": "upper", "upper": "upper"}.get(before, "mixed")
+    return {"": "lower", "lower": "lower", "capital": "title", "title": "title"}.get(before, "mixed")
 
 
 def _scope(frames: tuple[Frame, ...]) -> tuple[str, ...] | None:

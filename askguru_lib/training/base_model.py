@@ -78,6 +78,7 @@ class Part:
         shares: of refinements and of selections among the tasks.
         skip: most positions that are left out, see :func:`askguru_lib.training.corpus.pack`.
         by_comment: share of documents in the words of comments alone.
+        linking: share of documents that ask for columns instead of queries.
         alike: all documents of a step have the same number of tables, so that no process waits long for another.
     """
 
@@ -87,13 +88,14 @@ class Part:
     shares: tuple[float, float] = (0.0, 0.0)
     skip: int = 0
     by_comment: float = 0.0
+    linking: float = 0.0
     alike: bool = False
 
 
 CURRICULUM = (
     Part(430, (1, 3), 6),
-    Part(1440, (2, 5), 8, (0.06, 0.03), 300, 0.4, alike=True),
-    Part(math.inf, (3, 7), 9, (0.08, 0.04), 500, 0.35, alike=True),
+    Part(1440, (2, 5), 8, (0.06, 0.03), 300, 0.4, 0.4, alike=True),
+    Part(math.inf, (3, 7), 9, (0.08, 0.04), 500, 0.35, 0.4, alike=True),
 )
 """Small schemas until copying works, then schemas as long as real ones."""
 
@@ -209,7 +211,7 @@ def stream(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase, step: int, pl
         tables = (random.Random(f"{recipe.seed}/{step}").randint(*tables),) * 2
     return random_document(tokenizer, rng, questions=recipe.questions_per_document, tables=tables,
                            max_columns=part.columns, shares=part.shares, max_skip=part.skip,
-                           by_comment=part.by_comment)  # fmt: skip
+                           by_comment=part.by_comment, linking=part.linking)  # fmt: skip
 
 
 def held_out(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase, count: int) -> list[Document]:
@@ -224,7 +226,8 @@ def held_out(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase, count: int)
 
 def train_rank(rank: int, world: int, out: Path, recipe: BaseRecipe, checkpoint_every: int, rendezvous: str) -> None:
     """One process of the training run."""
-    torch.set_num_threads(1 if world > 1 else max(1, (os.cpu_count() or 2)))
+    if world > 1:
+        torch.set_num_threads(1)
     parent = os.getppid()
     if world > 1:
         dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=world)

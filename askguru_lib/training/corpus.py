@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import random
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from askguru_lib.data import phrasing
 from askguru_lib.data.grammar import Grammar, Pair, identifier
 from askguru_lib.data.mutations import mutate
 from askguru_lib.data.patterns import PATTERNS, PLAIN, Pattern
@@ -106,6 +108,30 @@ def tasks(
     return out
 
 
+def linking_tasks(grammar: Grammar, text: str, count: int, rng: random.Random) -> list[Task]:
+    """Schema linking alone: the words for a column, or a value that only one column shows, and its name as answer.
+
+    A query needs only few such look-ups; here each costs a dozen tokens. Two of three are of columns that are said
+    otherwise than they are called, if there are any. The table is said where the words could mean another column, too.
+    """
+    columns = [c for table in grammar.tables.values() for c in table.columns]
+    spoken = [c for c in columns if not c.named]
+    meant = Counter(phrase for c in columns for phrase in c.phrases)
+    out = []
+    for _ in range(count):
+        column = rng.choice(spoken if spoken and rng.random() < 0.67 else columns)
+        shown = [v for v in column.values if text.count(v) == 1 and len(v) > 2]
+        if shown and rng.random() < 0.12:
+            words = rng.choice(shown)
+        else:
+            words = rng.choice(column.phrases)
+            if meant[words] > 1 or rng.random() < 0.3:
+                words += f" of the {phrasing.singular(rng.choice(grammar.tables[column.table].phrases))}"
+        name = ".".join(identifier(x).sql("sqlite") for x in (column.table, column.name))
+        out.append(Task(f"\n【Column】\n{words}", name))
+    return out
+
+
 def _refinement(
     schema: MSchema, paper: PaperDatabase, text: str, pair: Pair, sql: str, rng: random.Random
 ) -> Task | None:
@@ -186,22 +212,31 @@ def random_document(
     max_tokens: int = 2400,
     max_skip: int = 0,
     by_comment: float = 0.0,
+    linking: float = 0.0,
 ) -> Document:
     """A document over a database drawn at random; drawn again if it is longer than ``max_tokens``.
 
     Args:
+        linking: share of documents with :func:`linking_tasks`, three times as many as ``questions``.
         max_skip: half of the documents leave out up to this many positions at two places (see :func:`pack`).
         by_comment: share of documents that ask plain questions in the words of the columns' comments alone. From a
             comment back to the name before it is what the model learns last.
     """
-    only_comments = rng.random() < by_comment
+    only_links = linking > 0 and rng.random() < linking
+    only_comments = not only_links and rng.random() < by_comment
     while True:
         database = random_database(rng, tables, max_columns)
         text = database.schema.to_mschema(example_num=rng.choice([1, 2, 2, 2, 3]))
         grammar = Grammar(database.schema, rng, database.meanings)
-        if only_comments and 2 * grammar.speak_comments() < sum(len(t.columns) for t in grammar.tables.values()):
-            continue
-        items = tasks(database.schema, grammar, text, questions, rng, shares, PLAIN if only_comments else PATTERNS)
+        if only_comments or only_links:
+            share = grammar.speak_comments() / sum(len(t.columns) for t in grammar.tables.values())
+            if share < (0.5 if only_comments else 0.25):
+                continue
+        if only_links:
+            items = linking_tasks(grammar, text, 3 * questions, rng)
+        else:
+            patterns = PLAIN if only_comments else PATTERNS
+            items = tasks(database.schema, grammar, text, questions, rng, shares, patterns)
         skips = [(rng.random(), rng.randint(0, max_skip // 2)) for _ in range(2 if rng.random() < 0.5 else 0)]
         document = pack(tokenizer, text, items, skips=tuple(skips))
         if items and len(document.ids) <= max_tokens:

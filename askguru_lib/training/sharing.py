@@ -117,33 +117,37 @@ class RowLayout:
 
     Attributes:
         shared: tokens of the common beginning.
-        own: places of each sample's own tokens, counted from there, ``[samples, longest]``, filled up with 0.
-        filled: of ``own`` flattened, the entries that are tokens.
-        causal: additive mask within a sample, ``[longest, longest]``.
+        samples, longest: number of samples, and the most own tokens that one of them has.
+        filled: where the row's own tokens lie among ``samples * longest`` places.
     """
 
     shared: int
-    own: Tensor
+    samples: int
+    longest: int
     filled: Tensor
-    causal: Tensor
 
     @property
     def seen(self) -> float:
         """Pairs of a token and a position that it sees, as they are computed."""
-        samples, longest = self.own.shape
-        return self.shared * (self.shared + 1) / 2 + samples * longest * (self.shared + longest)
+        own = len(self.filled)
+        return self.shared * self.shared + own * self.shared + self.samples * self.longest * self.longest
 
     @classmethod
     def of(cls, segments: Tensor) -> RowLayout:
-        """Layout of one row from its ``segments`` ``[length]``."""
-        shared = int((segments == 0).sum())
-        places = [(segments == n).nonzero()[:, 0] - shared for n in range(1, int(segments.max()) + 1)]
-        own = torch.nn.utils.rnn.pad_sequence(places, batch_first=True)
-        longest = own.shape[1]
-        lengths = torch.tensor([len(p) for p in places], device=segments.device)
-        filled = torch.arange(longest, device=segments.device) < lengths[:, None]
-        causal = torch.full((longest, longest), float("-inf"), device=segments.device).triu(1)
-        return cls(shared, own, filled.flatten().nonzero()[:, 0], causal)
+        """Layout of one row from its ``segments`` ``[length]``: 0, then 1, 2, …, then padding."""
+        lengths = torch.bincount(segments[segments >= 0])
+        longest = int(lengths[1:].max())
+        filled = torch.arange(longest, device=segments.device) < lengths[1:, None]
+        return cls(int(lengths[0]), len(lengths) - 1, longest, filled.flatten().nonzero()[:, 0])
+
+    def blocks(self, x: Tensor) -> Tensor:
+        """Own tokens ``[heads, own, width]`` sample by sample, ``[heads * samples, longest, width]``, zeros behind."""
+        padded = x.new_zeros(x.shape[0], self.samples * self.longest, x.shape[2]).index_copy_(1, self.filled, x)
+        return padded.unflatten(1, (self.samples, self.longest)).flatten(0, 1)
+
+    def flat(self, x: Tensor) -> Tensor:
+        """The inverse of :meth:`blocks`."""
+        return x.unflatten(0, (-1, self.samples)).flatten(1, 2).index_select(1, self.filled)
 
 
 def row_attention(
@@ -166,26 +170,65 @@ def row_attention(
     if (per_kv := query.shape[1] // key.shape[1]) > 1:
         key, value = key.repeat_interleave(per_kv, 1), value.repeat_interleave(per_kv, 1)
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-    outs = [_attend(query[i], key[i], value[i], row, scaling) for i, row in enumerate(rows)]
+    device = query.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else query.dtype
+    query, key, value = (x.to(dtype) for x in (query * scaling, key, value))
+    with torch.autocast(device, enabled=False):
+        outs = [RowAttention.apply(query[i], key[i], value[i], row) for i, row in enumerate(rows)]
     return torch.stack(outs).transpose(1, 2).contiguous(), None
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, row: RowLayout, scaling: float) -> Tensor:
-    heads, length, _ = query.shape
-    samples, longest = row.own.shape
-    (q0, q), (k0, k), (v0, v) = (x.split([row.shared, length - row.shared], 1) for x in (query, key, value))
-    begin = functional.scaled_dot_product_attention(q0[None], k0[None], v0[None], is_causal=True, scale=scaling)[0]
-    q, k, v = (x.index_select(1, row.own.flatten()) for x in (q * scaling, k, v))
-    blocks = [x.unflatten(1, (samples, longest)).flatten(0, 1) for x in (q, k, v)]
-    far = torch.bmm(q, k0.transpose(1, 2)).unflatten(1, (samples, longest))
-    near = torch.baddbmm(row.causal.to(q.dtype)[None], blocks[0], blocks[1].transpose(1, 2))
-    scores = torch.cat([far, near.unflatten(0, (heads, samples))], -1)
-    seen = scores.softmax(-1)
-    far, near = seen.split([row.shared, longest], -1)
-    out = torch.bmm(near.flatten(0, 1), blocks[2]).unflatten(0, (heads, samples)).flatten(1, 2)
-    out = out + torch.bmm(far.flatten(1, 2), v0)
-    padding = length - row.shared - len(row.filled)
-    return torch.cat([begin, functional.pad(out.index_select(1, row.filled), (0, 0, 0, padding))], 1)
+class RowAttention(torch.autograd.Function):
+    """Attention of one row, ``[heads, length, width]`` each; the query is scaled already.
+
+    Three blocks are computed: the common beginning on itself, every own token on the common beginning (``far``, without
+    padding), and every sample on itself (``near``, padded). A written backward pass reuses the exponentials in place:
+    left to autograd, joining the blocks for one softmax copies them several times, which takes longer than the products.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, row: RowLayout) -> Tensor:
+        q0, k0, v0 = (x[:, : row.shared].contiguous() for x in (query, key, value))
+        q1, k1, v1 = (x[:, row.shared : row.shared + len(row.filled)].contiguous() for x in (query, key, value))
+        begin = torch.bmm(q0, k0.transpose(1, 2)).add_(_causal(q0)).softmax(-1)
+        q2, k2, v2 = (row.blocks(x) for x in (q1, k1, v1))
+        far = torch.bmm(q1, k0.transpose(1, 2))
+        near = torch.bmm(q2, k2.transpose(1, 2)).add_(_causal(q2))
+        highest = row.flat(near.amax(-1, keepdim=True))
+        highest = torch.maximum(highest, far.amax(-1, keepdim=True)) if row.shared else highest
+        far, near = far.sub_(highest).exp_(), near.sub_(row.blocks(highest)).exp_()
+        share = 1 / (far.sum(-1, keepdim=True) + row.flat(near.sum(-1, keepdim=True)))
+        own = (torch.bmm(far, v0) + row.flat(torch.bmm(near, v2))) * share
+        padding = query.shape[1] - row.shared - own.shape[1]
+        out = functional.pad(torch.cat([torch.bmm(begin, v0), own], 1), (0, 0, 0, padding))
+        ctx.save_for_backward(q0, k0, v0, q1, q2, k2, v2, begin, far, near, share, out)
+        ctx.row = row
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        q0, k0, v0, q1, q2, k2, v2, begin, far, near, share, out = ctx.saved_tensors
+        row, end = ctx.row, ctx.row.shared + q1.shape[1]
+        mean = (gradient * out).sum(-1, keepdim=True)
+        g0, mean0 = gradient[:, : row.shared].contiguous(), mean[:, : row.shared]
+        g1, mean1 = gradient[:, row.shared : end] * share, mean[:, row.shared : end] * share
+        g2, mean2 = row.blocks(g1), row.blocks(mean1)
+
+        def scores(seen: Tensor, g: Tensor, v: Tensor, mean: Tensor) -> Tensor:
+            return torch.bmm(g, v.transpose(1, 2)).sub_(mean).mul_(seen)
+
+        s0, s1, s2 = scores(begin, g0, v0, mean0), scores(far, g1, v0, mean1), scores(near, g2, v2, mean2)
+        of_q = [torch.bmm(s0, k0), torch.bmm(s1, k0) + row.flat(torch.bmm(s2, k2))]
+        of_k = [torch.bmm(s0.mT, q0) + torch.bmm(s1.mT, q1), row.flat(torch.bmm(s2.mT, q2))]
+        of_v = [torch.bmm(begin.mT, g0) + torch.bmm(far.mT, g1), row.flat(torch.bmm(near.mT, g2))]
+        padding = (0, 0, 0, gradient.shape[1] - end)
+        of_q, of_k, of_v = (functional.pad(torch.cat(parts, 1), padding) for parts in (of_q, of_k, of_v))
+        return of_q, of_k, of_v, None
+
+
+def _causal(query: Tensor) -> Tensor:
+    length = query.shape[1]
+    return query.new_full((length, length), float("-inf")).triu_(1)
 
 
 AttentionInterface.register(ROWS, row_attention)
