@@ -197,6 +197,9 @@ class TrainingConfig(Section):
 
 class InferenceConfig(Section):
     batch_size: int = Field(32, ge=1, description="Questions answered at a time.")
+    prefix_cache_mb: int = Field(
+        256, ge=0, description="Keys and values of schemas kept between calls, MiB; the newest one is always kept."
+    )
     max_new_tokens: int = Field(160, ge=1, description="Longest answer, tokens.")
     constrained: bool = Field(True, description="Identifiers must exist in the prompt's schema.")
     num_candidates: int = Field(5, ge=1, description="Queries per question where several are made.")

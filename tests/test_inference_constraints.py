@@ -42,6 +42,9 @@ WITH big AS (SELECT customer_id, SUM(total) AS s FROM orders \
 GROUP BY customer_id), c2 AS (SELECT 1 AS one) SELECT customers.name, big.s FROM big JOIN customers \
 ON customers.id = big.customer_id WHERE big.s > 10
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5) SELECT i FROM n
+SELECT name, total FROM orders JOIN customers ON customers.id = orders.customer_id
+SELECT orders.id, name FROM orders JOIN customers ON customers.id = orders.customer_id
+WITH spent AS (SELECT name FROM customers) SELECT name FROM spent
 SELECT a.name, b.name FROM staff AS a JOIN staff AS b ON a.boss_id = b.id
 SELECT T1.name FROM staff T1 INNER JOIN staff T2 ON T1.boss_id = T2.id
 SELECT "Unit Price" FROM "order lines" WHERE "Unit Price" > 3
@@ -103,6 +106,8 @@ UNGRAMMATICAL = {
     "endless calls": "SELECT " + "ABS(" * 9 + "total" + ")" * 9 + " FROM orders",
     "one alias twice": "SELECT a.id FROM orders AS a JOIN customers AS a ON a.id = a.id",
     "alias that is another table of the same FROM": "SELECT orders.id FROM orders JOIN customers orders ON 1 = 1",
+    "FROM that begins without any of the columns": "SELECT name FROM orders JOIN customers ON customers.id = orders.id",
+    "ON without JOIN": "SELECT name FROM customers ON customers.id = 3",
     "eleven tables": "SELECT name FROM customers, " + ", ".join(f"staff s{i}" for i in range(10)),
     "keyword in mixed case": "SELEct name FROM customers",
     "function in mixed case": "SELECT LOWEr(name) FROM customers",

@@ -102,6 +102,10 @@ def test_a_prefix_seen_before_is_reused_and_extended(prompts: list[list[int]]) -
         found = decoder.decode(prompts, prefix, beams=1, samples=0, max_new_tokens=8)
         assert [h[0].tokens for h in found] == expected
     assert len(decoder.prefixes) == 2
+    small = Generator(small_model(), byte_level(), small_config(prefix_cache_mb=0)).decoder
+    for prefix in (33, 40, 36):
+        small.decode(prompts, prefix, beams=1, samples=0, max_new_tokens=1)
+    assert len(small.prefixes) == 1
 
 
 def test_prompts_are_grouped_by_shared_beginning_and_sorted_by_length() -> None:

@@ -157,7 +157,7 @@ class Generator(Backend):
         eos = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
         if not eos:
             raise InferenceError("neither tokenizer nor model names an end-of-answer token", where="eos_token_id")
-        self.decoder = SharedDecoder(model, sorted(eos))
+        self.decoder = SharedDecoder(model, sorted(eos), config.inference.prefix_cache_mb)
         self.fingerprint = fingerprint(model)
         self._constraints: dict[tuple[str, str], SchemaConstraint] = {}
 

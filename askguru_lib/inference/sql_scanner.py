@@ -64,6 +64,8 @@ ENDINGS = frozenset({"more", "after_table", "after_alias"})
 ALIASABLE = frozenset({"after_table", "after_twin"})
 OPERATOR, OPENED = "operator", "("
 SIGNS = frozenset("-+~")
+CONDITIONS = frozenset({"on", "using"})
+"""What only a join may have."""
 BY, OUTER_JOIN = frozenset({"by"}), frozenset({"outer", "join"})
 CALLS = ("call", "collecting call")
 DEEPEST = 8
@@ -321,7 +323,7 @@ class Scanner:
         if word in ("select", "with"):
             if top.kind != "select":
                 top = Frame("select", resume=top.resume)
-            top = top._replace(clause=word, tables=(), exposed=(), needs=frozenset())
+            top = top._replace(clause=word, tables=(), exposed=(), needs=frozenset(), bare=NONE)
             want, last = ("name", "with") if word == "with" else ("any", "")
         elif word in ("join", "lateral") or (word == "from" and top.kind == "select"):
             top, want = top._replace(clause="from"), "table"
@@ -354,15 +356,24 @@ class Scanner:
         return self._at(state, word if known else ANYTHING, want=want, frames=frames)
 
     def _column(self, state: State, word: str) -> State:
-        """A column was named: before FROM, note which tables could own it."""
+        """A column was named: before FROM, note which tables could own it.
+
+        Where all columns are named without a table, FROM begins with a table that owns one of them. A join could still
+        bring them, but a model that is led into a FROM without them adds table after table, and inner joins may as well
+        begin at the owner.
+        """
         place, frames = state.place, state.place.frames
         owners = frozenset({place.qualifier}) if place.qualifier else self.owners.get(word)
         own = not place.qualifier and any(word == name for name, _ in place.names)
-        if owners and place.qualifier != ANYTHING and not own:
-            nearest = max(i for i, f in enumerate(frames) if f.kind == "select")
-            if frames[nearest].clause == "select":
-                frame = frames[nearest]._replace(needs=frames[nearest].needs | {owners})
-                frames = (*frames[:nearest], frame, *frames[nearest + 1 :])
+        nearest = max(i for i, f in enumerate(frames) if f.kind == "select")
+        if owners and frames[nearest].clause == "select":
+            known = place.qualifier != ANYTHING and not own
+            frame = frames[nearest]
+            frame = frame._replace(
+                needs=frame.needs | {owners} if known else frame.needs,
+                bare=frame.bare | owners if known and not place.qualifier and frame.bare is not None else None,
+            )
+            frames = (*frames[:nearest], frame, *frames[nearest + 1 :])
         return self._at(state, want="more", qualifier="", frames=frames)
 
     def _declare(self, state: State, word: str) -> State | None:
@@ -410,8 +421,11 @@ class Scanner:
         names: tuple[tuple[str, str], ...],
         unmet: bool,
         inside: str,
+        starts: frozenset[str],
+        alone: bool,
     ) -> Lexicon:
-        ends = ENDS_FROM if unmet else NONE
+        """Words allowed at a place; ``starts`` are the tables to begin FROM with, ``alone``: there is but one so far."""
+        ends = (ENDS_FROM if unmet else NONE) | (CONDITIONS if alone and want != "more" else NONE)
         if want not in ("any", "not"):
             fixed = {
                 "start": self.first_words,
@@ -428,7 +442,7 @@ class Scanner:
             }
             words, tables = fixed.get(want, NONE) - ends, NONE
             if want == "table":
-                tables = frozenset(self.tables) | {name for name, kind in names if kind == "cte"}
+                tables = (starts or frozenset(self.tables)) | {name for name, kind in names if kind == "cte"}
             others = self.abbreviations if want in ALIASABLE else tables | self.schema_names
             return Lexicon(words, identifiers=tables, begin=(Words.of(words), Words.of(others)))
         if qualifier and qualifier != ANYTHING:

@@ -24,7 +24,14 @@ NEED = frozenset({NONE})
 
 
 class Frame(NamedTuple):
-    """A bracket that is open, or the query itself; ``exposed`` are the names under which FROM offers its tables."""
+    """A bracket that is open, or the query itself.
+
+    Attributes:
+        tables: schema tables that FROM names.
+        exposed: names under which FROM offers its tables.
+        needs: for each column named before FROM, the tables that own such a column.
+        bare: of these, all owners of columns named without a table; None once one was named with its table.
+    """
 
     kind: str = "paren"
     clause: str = "expression"
@@ -32,6 +39,7 @@ class Frame(NamedTuple):
     exposed: tuple[str, ...] = ()
     loose: bool = False
     needs: frozenset[frozenset[str]] = NO_NEED
+    bare: frozenset[str] | None = NONE
     resume: str = "any"
 
 
@@ -83,12 +91,17 @@ class Place:
         within = self.scope if operand and not qualifier else None
         top = frames[-1]
         inside = f"{top.kind}/{top.clause}"
-        self.lexicon = lexicon(want, qualifier, within, names, self.unmet, inside)
+        starts = top.bare if want == "table" and top.kind == "select" and not top.exposed and top.bare else NONE
+        self.lexicon = lexicon(want, qualifier, within, names, self.unmet, inside, starts, len(top.exposed) == 1)
         self.forward = want in ("after_table", "after_twin") or (operand and not qualifier and self.scope is None)
         # Before FROM it matters whether a need exists, not which: no token holds a whole FROM clause. Inside FROM it
         # matters which, because a token may end the table's name and begin the next clause.
         shape = tuple(
-            f._replace(tables=(), needs=(NEED if f.needs else NO_NEED) if f.clause == "select" else f.needs)
+            f._replace(
+                tables=(),
+                needs=(NEED if f.needs else NO_NEED) if f.clause == "select" else f.needs,
+                bare=NONE if f.exposed else f.bare,
+            )
             for f in frames[-2:]
         )
         self.view = (want, qualifier, shape, self.unmet, min(len(frames), 8), self.scope, names)
