@@ -194,19 +194,6 @@ def test_sample_num_limits_distinct_records_and_sum_num_all_samples(tmp_path: Pa
     assert len({s["question"] for s in samples}) == 20
 
 
-def test_a_record_of_weight_three_is_drawn_three_times_as_often(tmp_path: Path) -> None:
-    project = Project(tmp_path).add("asked", nl2sql("plant", 40), "nl2sqlite", data_aug=True, weight=3)
-    project.add("made", nl2sql("plant", 40, first=100), "nl2sqlite", data_aug=True)
-    config = project.config(total=160, nl2sql=1, self_refine=0, sql_select=0, replay_fraction=0)
-    samples = read_records(project.assemble(config).train)
-    drawn = Counter(s["source"] for s in samples)
-    assert 2.5 < drawn["asked"] / drawn["made"] < 3.5
-    assert len({(s["question"], s["conversations"][0]["content"]) for s in samples}) == len(samples)
-    project.entries["asked"]["weight"] = 0
-    with pytest.raises(DataError, match="weight"):
-        project.assemble(config)
-
-
 def test_validation_is_not_augmented(project: Project) -> None:
     assert not any(s["augmented"] for s in read_records(project.assemble().validation))
 

@@ -15,8 +15,7 @@ from askguru_lib.config import RunConfig
 from askguru_lib.databases.executor import Failure, Result
 from askguru_lib.errors import InferenceError
 from askguru_lib.inference.attention import shared_attention
-from askguru_lib.inference.decoding import SharedDecoder, plan_batches
-from askguru_lib.inference.decoding import _Search
+from askguru_lib.inference.decoding import SharedDecoder, _Search, plan_batches
 from askguru_lib.inference.generation import Generator, answer, fingerprint, load_model, question_prompt
 from askguru_lib.inference.parsing import parse_sql
 

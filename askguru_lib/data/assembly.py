@@ -245,26 +245,20 @@ class _Builder:
     def _draw(
         self, side: str, cell: str, originals: Sequence[Original], quota: int, spool: IO[bytes], bar: tqdm
     ) -> list[tuple[int, int]]:
-        """Every original once (or as often as its weight says), in random order, then augmented copies, round by round
-        until the quota is met."""
+        """Every original once, in random order, then augmented copies, round by round until the quota is met."""
         places: list[tuple[int, int]] = []
-        turn = barren = 0
+        copy = barren = 0
         while len(places) < quota and barren < BARREN_ROUNDS:
-            drawn = [
-                (o, copy)
-                for o in originals
-                for copy in range(turn * o.entry.weight, (turn + 1) * o.entry.weight)
-                if self._may_draw(o, side, copy)
-            ]
-            random.Random(f"{self.config.seed}/{side}/{cell}/{turn}").shuffle(drawn)
+            drawn = [o for o in originals if self._may_draw(o, side, copy)]
+            random.Random(f"{self.config.seed}/{side}/{cell}/{copy}").shuffle(drawn)
             before, start = len(places), 0
             while len(places) < quota and start < len(drawn):
                 size = min(BATCH, quota - len(places))
-                places += self._accept(side, drawn[start : start + size], spool)
+                places += self._accept(side, drawn[start : start + size], copy, spool)
                 start += size
             bar.update(len(places) - before)
             barren = 0 if len(places) > before else barren + 1
-            turn += 1
+            copy += 1
         return places
 
     def _may_draw(self, original: Original, side: str, copy: int) -> bool:
@@ -273,10 +267,10 @@ class _Builder:
         return open_ and (copy == 0 or (side == "train" and original.entry.augmented_share > 0))
 
     def _accept(
-        self, side: str, originals: Sequence[tuple[Original, int]], spool: IO[bytes]
+        self, side: str, originals: Sequence[Original], copy: int, spool: IO[bytes]
     ) -> Iterator[tuple[int, int]]:
-        samples = [s for o, copy in originals if (s := self._sample(side, o, copy)) is not None]
-        limits = {o.source: o.entry.sum_num for o, _ in originals}
+        samples = [s for o in originals if (s := self._sample(side, o, copy)) is not None]
+        limits = {o.source: o.entry.sum_num for o in originals}
         for sample, length in zip(samples, self.lengths([s["conversations"] for s in samples]), strict=True):
             sample["tokens"] = length
             limit = limits[sample["source"]]

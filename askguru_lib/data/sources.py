@@ -47,9 +47,6 @@ class DatasetEntry(BaseModel):
     data_aug: bool | float = Field(
         False, ge=0, le=1, description="Share of samples to augment (true: all). Only then can a record be drawn again."
     )
-    weight: int = Field(
-        1, ge=1, description="How often a record is drawn where another one is drawn once; copies are augmented."
-    )
     sql_type: Dialect | None = Field(None, description="Dialect, where neither task nor record tells.")
 
     @property

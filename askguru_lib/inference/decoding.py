@@ -21,7 +21,7 @@ NEVER = float("-inf")
 LOOP_TOKENS, LOOP_PERIOD = 32, 8
 """An answer whose last 32 tokens repeat a piece of at most 8 tokens does not end by itself: it is stopped."""
 PATIENCE, LEEWAY = 1.5, 16
-"""Once half of a question's answers have ended, the others may become 1.5 times as long as these, and 16 tokens more."""
+"""Once half of a question's answers have ended, the others may become 1.5 times as long, and 16 tokens more."""
 
 
 class RowConstraint(Protocol):

@@ -424,7 +424,7 @@ class Scanner:
         starts: frozenset[str],
         alone: bool,
     ) -> Lexicon:
-        """Words allowed at a place; ``starts`` are the tables to begin FROM with, ``alone``: there is but one so far."""
+        """Words allowed at a place; ``starts``: the tables to begin FROM with, ``alone``: there is but one so far."""
         ends = (ENDS_FROM if unmet else NONE) | (CONDITIONS if alone and want != "more" else NONE)
         if want not in ("any", "not"):
             fixed = {

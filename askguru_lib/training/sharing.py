@@ -182,8 +182,8 @@ class RowAttention(torch.autograd.Function):
     """Attention of one row, ``[heads, length, width]`` each; the query is scaled already.
 
     Three blocks are computed: the common beginning on itself, every own token on the common beginning (``far``, without
-    padding), and every sample on itself (``near``, padded). A written backward pass reuses the exponentials in place:
-    left to autograd, joining the blocks for one softmax copies them several times, which takes longer than the products.
+    padding), and every sample on itself (``near``, padded). The written backward pass reuses the exponentials in place;
+    left to autograd, joining the blocks for one softmax copies them several times and takes longer than the products.
     """
 
     @staticmethod
@@ -222,8 +222,8 @@ class RowAttention(torch.autograd.Function):
         of_k = [torch.bmm(s0.mT, q0) + torch.bmm(s1.mT, q1), row.flat(torch.bmm(s2.mT, q2))]
         of_v = [torch.bmm(begin.mT, g0) + torch.bmm(far.mT, g1), row.flat(torch.bmm(near.mT, g2))]
         padding = (0, 0, 0, gradient.shape[1] - end)
-        of_q, of_k, of_v = (functional.pad(torch.cat(parts, 1), padding) for parts in (of_q, of_k, of_v))
-        return of_q, of_k, of_v, None
+        q, k, v = (functional.pad(torch.cat(parts, 1), padding) for parts in (of_q, of_k, of_v))
+        return q, k, v, None
 
 
 def _causal(query: Tensor) -> Tensor:
