@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import re
 import shutil
 import time
@@ -57,7 +58,8 @@ class TrainingResult:
         adapter: folder that PEFT loads; where ``lora.enabled`` is false it holds a whole model, which ``load_model``
             and ``merge_adapter`` take as well.
         log: JSON Lines, one object per logged step; ``log.csv`` lies beside it.
-        metrics: losses, steps, tokens, samples set aside, parameters trained, seconds.
+        metrics: losses (``eval_loss`` is NaN without a validation set), steps, tokens, samples set aside, parameters
+            trained, seconds.
     """
 
     adapter: Path
@@ -150,7 +152,7 @@ def train(
             outcome = trainer.train(resume_from_checkpoint=str(last) if last else None)
     finally:
         progress.close()
-    final_eval = _last_eval(trainer) if validation else None
+    final_eval = _last_eval(trainer) if validation else math.nan
     _save(trainer, adapter, config.model)
 
     metrics = _metrics(trainer, train_set, validation, final_eval) | {"train_loss": outcome.training_loss}
@@ -294,7 +296,7 @@ def _last_eval(trainer: Any) -> float:
     return (here[-1] if here else trainer.evaluate())["eval_loss"]
 
 
-def _metrics(trainer: Any, train_set: Encoded, validation: Encoded | None, eval_loss: float | None) -> dict[str, Any]:
+def _metrics(trainer: Any, train_set: Encoded, validation: Encoded | None, eval_loss: float) -> dict[str, Any]:
     sizes = [(p.numel(), p.requires_grad) for p in trainer.model.parameters()]
     return {
         "eval_loss": eval_loss,
