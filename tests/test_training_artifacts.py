@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,9 @@ def test_full_fine_tuning_trains_in_32_bits_and_is_loaded_and_merged(tmp_path, b
     cfg = plain.model_copy(update={"model": plain.model.model_copy(update={"dtype": "bfloat16"})})
     result = train(cfg, data, None, tmp_path / "model")
     assert result.metrics["trainable_parameters"] == result.metrics["parameters"]
+    assert math.isnan(result.metrics["eval_loss"]), "there is no validation set"
+    again = train(cfg, data, None, tmp_path / "model")
+    assert math.isnan(again.metrics["eval_loss"]), "nor is there one when the finished run is read back"
     kept = AutoModelForCausalLM.from_pretrained(result.adapter)
     assert {p.dtype for p in kept.parameters()} == {torch.float32}
     tuned, _ = load_model(base, adapter=result.adapter, config=plain)
