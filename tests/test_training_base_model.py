@@ -67,7 +67,7 @@ def test_linking_tasks_ask_for_one_column_each_in_words_or_by_a_value():
             assert phrase or (said in column.values and text.count(said) == 1)
             meant = [c for c in columns.values() if said in c.phrases]
             assert len(meant) <= 1, "a phrase of two columns is said with its table"
-            asked, by_comment = asked + 1, by_comment + (phrase is not None and not column.named)
+            asked, by_comment = asked + 1, by_comment + (phrase is not None and column.other_words == column.phrases)
     assert asked == 600
     assert by_comment > 100
     assert by_value > 20

@@ -47,10 +47,10 @@ class Column:
     meanings: tuple[tuple[str, str], ...] = ()
 
     @property
-    def named(self) -> bool:
-        """Whether a phrase has no other words than the name."""
+    def other_words(self) -> tuple[str, ...]:
+        """The phrases that are not made of words of the name alone."""
         words = set(phrasing.humanize(self.name).split())
-        return any(words >= set(phrase.split()) for phrase in self.phrases)
+        return tuple(phrase for phrase in self.phrases if not words >= set(phrase.split()))
 
 
 @dataclass
@@ -412,8 +412,7 @@ class Grammar:
         count = 0
         for table in self.tables.values():
             for place, column in enumerate(table.columns):
-                words = set(phrasing.humanize(column.name).split())
-                if other := tuple(p for p in column.phrases if not words >= set(p.split())):
+                if other := column.other_words:
                     table.columns[place] = replace(column, phrases=other)
                     count += 1
         return count

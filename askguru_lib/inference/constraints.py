@@ -145,6 +145,9 @@ def _token_bytes(tokenizer: PreTrainedTokenizerBase, token: int) -> str | None:
 class SchemaConstraint(LogitsProcessor):
     """Allows only tokens after which every identifier can still be one of the schema's.
 
+    It is narrower than SQL in three places: keywords in mixed case, more than ten tables in one FROM, and a FROM that
+    begins without any of the columns named bare before it (``SELECT name FROM orders JOIN customers …``) are refused.
+
     Used by :class:`~askguru_lib.inference.generation.Generator` through :meth:`start`, :meth:`mask`, :meth:`advance`,
     and by transformers' ``generate`` as a logits processor (then one prompt length for all rows, padding included).
 

@@ -115,7 +115,7 @@ def linking_tasks(grammar: Grammar, text: str, count: int, rng: random.Random) -
     otherwise than they are called, if there are any. The table is said where the words could mean another column, too.
     """
     columns = [c for table in grammar.tables.values() for c in table.columns]
-    spoken = [c for c in columns if not c.named]
+    spoken = [c for c in columns if c.other_words == c.phrases]
     meant = Counter(phrase for c in columns for phrase in c.phrases)
     out = []
     for _ in range(count):
