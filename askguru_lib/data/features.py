@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from sqlglot import exp
 
-from askguru_lib.data.trees import parse
+from askguru_lib.data.trees import shared_tree
 
 _DATES = {"strftime", "julianday", "date", "datetime", "unixepoch", "date_part", "date_trunc", "age"}
 _STRINGS = (
@@ -31,8 +31,8 @@ def sql_features(sql: str, dialect: str = "sqlite") -> frozenset[str]:
     Joins are counted per SELECT, the longest chain decides. ``ties kept`` is a top-k by rank, which leaves no row out
     that is as good as the last one.
     """
-    tree = parse(sql, dialect)
-    if tree is None:
+    tree = shared_tree(sql, dialect)
+    if not isinstance(tree, exp.Query):
         return frozenset()
     nodes: dict[type[exp.Expr], list[exp.Expr]] = {}
     for node in tree.walk():

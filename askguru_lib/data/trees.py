@@ -27,15 +27,26 @@ SQLGLOT_DIALECTS = {
 """Dialect names of configuration files → sqlglot's. Cypher and nGQL are not SQL and have none."""
 
 
-def parse(sql: str, dialect: str) -> exp.Query | None:
-    """The tree of one query, or None when sqlglot cannot read it as exactly one query of this dialect."""
+@lru_cache(maxsize=4096)
+def shared_tree(sql: str, dialect: str = "sqlite") -> exp.Expr | None:
+    """The tree of one statement, None when sqlglot cannot read it as one of this dialect.
+
+    Reading is what most looks at a query cost, so a tree is kept: its callers share it and must not change it.
+    """
     if dialect not in SQLGLOT_DIALECTS:
         return None
     try:
-        trees = [t for t in sqlglot.parse(sql, read=SQLGLOT_DIALECTS[dialect]) if t is not None]
-    except SqlglotError:
+        read = sqlglot.parse(sql, read=SQLGLOT_DIALECTS[dialect])
+    except (SqlglotError, RecursionError, ValueError):
         return None
-    return trees[0] if len(trees) == 1 and isinstance(trees[0], exp.Query) else None
+    trees = [tree for tree in read if tree is not None and not isinstance(tree, exp.Semicolon)]
+    return trees[0] if len(trees) == 1 else None
+
+
+def parse(sql: str, dialect: str) -> exp.Query | None:
+    """A tree of one's own; None when sqlglot cannot read the text as exactly one query of this dialect."""
+    tree = shared_tree(sql, dialect)
+    return tree.copy() if isinstance(tree, exp.Query) else None
 
 
 def render(tree: exp.Expr, dialect: str = "sqlite", like: str = "") -> str:

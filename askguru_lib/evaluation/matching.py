@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from copy import deepcopy
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -14,6 +12,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.tokens import TokenType
 
+from askguru_lib.data.trees import SQLGLOT_DIALECTS, parse, shared_tree
 from askguru_lib.databases.executor import Result
 from askguru_lib.errors import EvaluationError
 from askguru_lib.evaluation.pairing import same_table
@@ -89,7 +88,7 @@ def _same_in_suite(pred: Result, gold: Result, ordered: bool) -> bool:
 def without_distinct(sql: str, dialect: str = "sqlite") -> str:
     """The query without the keyword DISTINCT, wherever it stands; a literal or a name of that spelling stays."""
     try:
-        tokens = sqlglot.tokenize(sql, read=sqlglot_name(dialect))
+        tokens = sqlglot.tokenize(sql, read=SQLGLOT_DIALECTS.get(dialect))
     except SqlglotError:
         return sql
     for token in reversed(tokens):
@@ -147,33 +146,18 @@ def outer_order(sql: str, dialect: str = "sqlite") -> exp.Order | None:
     """The ORDER BY of the outermost query, if there is one (without keys when sqlglot cannot read the statement)."""
     if "order" not in sql.lower():
         return None
-    query = parse(sql, dialect)
+    query = shared_tree(sql, dialect)
     if query is None:
         outermost = re.sub(r"\([^()]*\)", "", sql)
         return exp.Order(expressions=[]) if re.search(r"\border\s+by\b", outermost, re.I) else None
     return _order_of(query)
 
 
-def _order_of(query: exp.Expression) -> exp.Order | None:
+def _order_of(query: exp.Expr) -> exp.Order | None:
     while isinstance(query, (exp.Subquery, exp.Paren)) and not query.args.get("order"):
         query = query.this
     order = query.args.get("order")
     return order if isinstance(order, exp.Order) else None
-
-
-@lru_cache(maxsize=4096)
-def parse(sql: str, dialect: str = "sqlite") -> exp.Expression | None:
-    """The statement's tree; None when sqlglot cannot read it. Callers share the tree and must not change it."""
-    try:
-        trees = [t for t in sqlglot.parse(sql, read=sqlglot_name(dialect)) if t and not isinstance(t, exp.Semicolon)]
-    except (SqlglotError, RecursionError, ValueError):
-        return None
-    return trees[0] if len(trees) == 1 else None  # type: ignore[return-value]
-
-
-def sqlglot_name(dialect: str) -> str:
-    """Our name of a dialect → sqlglot's."""
-    return {"postgresql": "postgres"}.get(dialect, dialect)
 
 
 def _output_position(ordered: exp.Expression, columns: Sequence[str], order: exp.Order) -> int | None:
@@ -229,7 +213,7 @@ def sort_keys_query(sql: str, dialect: str = "sqlite") -> str | None:
     """
     if outer_order(sql, dialect) is None:
         return None
-    tree = deepcopy(parse(sql, dialect))
+    tree = parse(sql, dialect)
     order = _order_of(tree) if tree is not None else None
     query = order.parent if order is not None else None
     if tree is None or order is None or not isinstance(query, exp.Select) or query.args.get("distinct"):
@@ -246,7 +230,7 @@ def sort_keys_query(sql: str, dialect: str = "sqlite") -> str | None:
     ]
     extra = [exp.alias_(key.copy(), f"sort_key_{i}") for i, key in enumerate(keys)]
     query.set("expressions", [*query.expressions, *extra])
-    return tree.sql(dialect=sqlglot_name(dialect))
+    return tree.sql(dialect=SQLGLOT_DIALECTS[dialect])
 
 
 def sort_keys(gold: Result, extended: Result) -> list[Row] | None:

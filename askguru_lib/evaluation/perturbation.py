@@ -23,11 +23,11 @@ from tqdm import tqdm
 
 from askguru_lib.config import RunConfig
 from askguru_lib.data.stability import unstable
+from askguru_lib.data.trees import shared_tree
 from askguru_lib.databases.connection import DatabaseConnections
 from askguru_lib.databases.executor import Executor
 from askguru_lib.errors import DatabaseError
 from askguru_lib.evaluation.evaluate import Evaluation, evaluate
-from askguru_lib.evaluation.matching import parse
 
 DROPPED, DOUBLED, NULLED, EXTREME = (0.1, 0.4), 0.1, 0.05, 0.03
 """Shares of rows: dropped (from, to), doubled, set to NULL, and set to a column's least or greatest value."""
@@ -188,5 +188,5 @@ def survive(
 
 def _inner_limit(sql: str, dialect: str) -> bool:
     """A LIMIT inside may cut through a tie that cannot be seen from outside."""
-    tree = parse(sql, dialect)
+    tree = shared_tree(sql, dialect)
     return tree is None or any(limit.parent is not tree for limit in tree.find_all(exp.Limit))

@@ -8,8 +8,8 @@ from typing import Literal
 
 from sqlglot import exp
 
+from askguru_lib.data.trees import shared_tree
 from askguru_lib.databases.executor import Failure
-from askguru_lib.evaluation.matching import parse
 
 ErrorKind = Literal[
     "syntax",
@@ -37,7 +37,7 @@ def error_kind(pred_sql: str, gold_sql: str, failure: Failure | None = None, dia
     """
     if failure and failure.kind in ("syntax", "unknown_name"):
         return failure.kind
-    pred, gold = parse(pred_sql or "", dialect), parse(gold_sql, dialect)
+    pred, gold = shared_tree(pred_sql or "", dialect), shared_tree(gold_sql, dialect)
     if pred is None:
         return "syntax"
     if gold is None:
@@ -48,16 +48,16 @@ def error_kind(pred_sql: str, gold_sql: str, failure: Failure | None = None, dia
     return "other"
 
 
-def _nesting(tree: exp.Expression) -> Counter[str]:
+def _nesting(tree: exp.Expr) -> Counter[str]:
     return Counter(type(n).__name__ for n in tree.find_all(exp.Select, exp.SetOperation))
 
 
-def _tables(tree: exp.Expression) -> Counter[str]:
+def _tables(tree: exp.Expr) -> Counter[str]:
     ctes = {c.alias.lower() for c in tree.find_all(exp.CTE)}
     return Counter(t.name.lower() for t in tree.find_all(exp.Table) if t.name.lower() not in ctes)
 
 
-def _joins(tree: exp.Expression) -> Counter[tuple[str, str]]:
+def _joins(tree: exp.Expr) -> Counter[tuple[str, str]]:
     found: Counter[tuple[str, str]] = Counter()
     for join in tree.find_all(exp.Join):
         on = join.args.get("on")
@@ -67,14 +67,14 @@ def _joins(tree: exp.Expression) -> Counter[tuple[str, str]]:
     return found
 
 
-def _aggregates(tree: exp.Expression) -> Counter[str]:
+def _aggregates(tree: exp.Expr) -> Counter[str]:
     functions = (f for f in tree.find_all(exp.AggFunc, exp.Window))
     return Counter(
         type(f).__name__ + ("·distinct" if isinstance(f.args.get("this"), exp.Distinct) else "") for f in functions
     )
 
 
-def _grouping(tree: exp.Expression) -> Counter[str]:
+def _grouping(tree: exp.Expr) -> Counter[str]:
     found: Counter[str] = Counter()
     for select in tree.find_all(exp.Select):
         group, having = select.args.get("group"), select.args.get("having")
@@ -84,13 +84,13 @@ def _grouping(tree: exp.Expression) -> Counter[str]:
     return found
 
 
-def _columns(tree: exp.Expression) -> Counter[str]:
+def _columns(tree: exp.Expr) -> Counter[str]:
     outside = (c for c in tree.find_all(exp.Column) if not c.find_ancestor(exp.Order, exp.Group, exp.Join))
     stars = sum(isinstance(p, exp.Star) for s in tree.find_all(exp.Select) for p in s.expressions)
     return Counter([*(c.name.lower() for c in outside), *["*"] * stars])
 
 
-def _values(tree: exp.Expression) -> tuple[Counter[str], Counter[str]]:
+def _values(tree: exp.Expr) -> tuple[Counter[str], Counter[str]]:
     literals = (
         n for n in tree.find_all(exp.Literal, exp.Null, exp.Boolean) if not n.find_ancestor(exp.Limit, exp.Order)
     )
@@ -98,12 +98,12 @@ def _values(tree: exp.Expression) -> tuple[Counter[str], Counter[str]]:
     return Counter(n.sql() for n in literals), Counter(type(n).__name__ for n in comparisons)
 
 
-def _order(tree: exp.Expression) -> list[str]:
+def _order(tree: exp.Expr) -> list[str]:
     parts = [*tree.find_all(exp.Ordered), *tree.find_all(exp.Limit), *tree.find_all(exp.Offset)]
     return [("desc " if p.args.get("desc") else "") + p.sql().lower().rpartition(".")[2] for p in parts]
 
 
-_PARTS: list[tuple[ErrorKind, Callable[[exp.Expression], object]]] = [
+_PARTS: list[tuple[ErrorKind, Callable[[exp.Expr], object]]] = [
     ("nesting", _nesting),
     ("table", _tables),
     ("join", _joins),
