@@ -238,6 +238,14 @@ def test_the_gold_runs_on_each_of_few_schemas(shop: MSchema, sql: str) -> None:
         empty_database(schema).execute(f"EXPLAIN {sql}")
 
 
+def test_the_seed_of_a_run_decides_which_few_schemas_there_are(shop: MSchema) -> None:
+    def variants(seed: int) -> set[str]:
+        op = AugCompose.from_config(AugmentationConfig(schema_variants=6, translate=0), seed=seed)
+        return {op(sample(shop, "SELECT 1"), random.Random(i)).db_schema for i in range(40)}
+
+    assert variants(1) == variants(1) != variants(2)
+
+
 def test_samples_on_few_schemas_begin_alike(shop: MSchema) -> None:
     golds = ["SELECT name FROM customers", "SELECT city FROM customers", "SELECT COUNT(*) FROM lines"]
     few = AugCompose.from_config(AugmentationConfig(schema_variants=3, translate=0))

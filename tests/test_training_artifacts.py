@@ -92,6 +92,7 @@ def test_full_fine_tuning_trains_in_32_bits_and_is_loaded_and_merged(tmp_path, b
     assert math.isnan(result.metrics["eval_loss"]), "there is no validation set"
     again = train(cfg, data, None, tmp_path / "model")
     assert math.isnan(again.metrics["eval_loss"]), "nor is there one when the finished run is read back"
+    assert "NaN" not in (tmp_path / "model" / "manifest.json").read_text(), "JSON knows no NaN"
     kept = AutoModelForCausalLM.from_pretrained(result.adapter)
     assert {p.dtype for p in kept.parameters()} == {torch.float32}
     tuned, _ = load_model(base, adapter=result.adapter, config=plain)

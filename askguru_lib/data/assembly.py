@@ -174,7 +174,7 @@ class _Builder:
     def __init__(self, config: RunConfig, executor: SQLRunner | None, lengths: Lengths, over_long: IO[str]) -> None:
         self.config = config
         self.lengths = lengths
-        self.augment = AugCompose.from_config(config.augmentation, executor)
+        self.augment = AugCompose.from_config(config.augmentation, executor, config.seed)
         self.forbidden: set[tuple[str, str]] = set()
         self.set_aside: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
         self.over_long = over_long

@@ -188,12 +188,14 @@ class SchemaVariants:
     """Filter and shuffle, but only ``count`` times for each database: samples on one variant begin alike.
 
     Training reads the schema of samples that begin alike once for all of them (``training.samples_per_row``). The first
-    variant is complete; a sample gets one of those that hold what its gold needs.
+    variant is complete; a sample gets one of those that hold what its gold needs. ``seed`` and the schema decide what
+    the variants are.
     """
 
     count: int
     filter: SchemaFilter
     shuffle: SchemaShuffle
+    seed: int = 0
 
     def __call__(self, sample: Sample, rng: random.Random) -> Sample:
         needed = needed_columns(sample.sql, sample.mschema, sample.dialect)
@@ -211,7 +213,7 @@ class SchemaVariants:
 def _variants(op: SchemaVariants, db_schema: str) -> tuple[MSchema, ...]:
     made = []
     for number in range(op.count):
-        rng = random.Random(f"{db_schema}/{number}")
+        rng = random.Random(f"{op.seed}/{db_schema}/{number}")
         whole = op.shuffle(Sample(read_schema(db_schema), "SELECT 1", ""), rng)
         made.append((op.filter(whole, rng) if number else whole).mschema)
     return tuple(made)
@@ -277,11 +279,11 @@ class AugCompose:
     ops: Sequence[Op] = ()
 
     @classmethod
-    def from_config(cls, config: AugmentationConfig, executor: SQLRunner | None = None) -> AugCompose:
+    def from_config(cls, config: AugmentationConfig, executor: SQLRunner | None = None, seed: int = 0) -> AugCompose:
         """The four operations with a run's probabilities; the translated query decides what the filter must keep."""
         kept = SchemaFilter(config.keep_table, config.keep_column)
         shuffled = SchemaShuffle(config.shuffle_tables, config.shuffle_columns, config.shuffle_keys)
-        few: tuple[Op, ...] = (SchemaVariants(config.schema_variants, kept, shuffled),)
+        few: tuple[Op, ...] = (SchemaVariants(config.schema_variants, kept, shuffled, seed),)
         schema: tuple[Op, ...] = few if config.schema_variants else (kept, shuffled)
         return cls((SQLTranslate(config.translate, executor), *schema, SchemaPermute(config.permute)))
 

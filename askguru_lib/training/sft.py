@@ -109,7 +109,7 @@ def train(
 
     finished = finished_run(out, adapter)
     if resume and finished and finished["fingerprint"] == identity:
-        return TrainingResult(adapter, log, finished["metrics"])
+        return TrainingResult(adapter, log, _numbers(finished["metrics"]))
     if config.training.execution_eval_samples:
         refuse_sharded_weights(config, project_root())
     conversations = read_conversations(train_path)
@@ -158,12 +158,21 @@ def train(
     metrics = _metrics(trainer, train_set, validation, final_eval) | {"train_loss": outcome.training_loss}
     if first:
         metrics["elapsed_s"] = round(_elapsed(log), 1)
-        parameters = {"fingerprint": identity, "config": relevant(config), "metrics": metrics}
+        parameters = {"fingerprint": identity, "config": relevant(config), "metrics": _json_ready(metrics)}
         write_manifest(out, inputs=inputs, parameters=parameters, seed=config.seed, started=started)
         for mended in out.glob("bad_batch*.jsonl"):  # of an earlier attempt
             mended.unlink()
     trainer.accelerator.wait_for_everyone()
     return TrainingResult(adapter, log, metrics)
+
+
+def _json_ready(metrics: dict[str, Any]) -> dict[str, Any]:
+    """JSON knows no NaN."""
+    return {name: None if value != value else value for name, value in metrics.items()}
+
+
+def _numbers(metrics: dict[str, Any]) -> dict[str, Any]:
+    return {name: math.nan if value is None else value for name, value in metrics.items()}
 
 
 def _trained_weights(config: RunConfig) -> ModelConfig:
