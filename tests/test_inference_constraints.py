@@ -58,6 +58,16 @@ SELECT AVG(total) FILTER (WHERE status = 'x') FROM orders
 SELECT name FROM customers, orders WHERE customers.id = orders.customer_id
 SELECT (SELECT COUNT(*) FROM orders WHERE orders.customer_id = customers.id) AS n, name FROM customers
 SELECT city || ' – x' FROM customers WHERE date(joined_on) BETWEEN '2020-01-01' AND '2021-01-01';
+SELECT city, LAG(id) OVER (PARTITION BY city ORDER BY joined_on ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) \
+FROM customers
+SELECT city, COUNT(*) * 100.0 / SUM(COUNT(*)) OVER (), RANK() OVER (ORDER BY COUNT(*) DESC) FROM customers GROUP BY city
+SELECT DISTINCT REPLACE(REPLACE(name, 'a', 'b'), 'c', 'd') FROM customers WHERE name = 'x' COLLATE NOCASE
+SELECT COUNT(DISTINCT city), GROUP_CONCAT(DISTINCT name) FROM customers WHERE EXISTS(SELECT 1 FROM orders)
+SELECT CAST(SUM(CASE WHEN status = 'open' THEN 1 ELSE 0 END) AS REAL) * 100 / COUNT(*) FROM orders WHERE total > -5
+SELECT id FROM orders WHERE total=-5 OR total <> 3 - -2 ORDER BY total - 2 DESC, RTRIM(status)
+SELECT c.name FROM orders o JOIN customers c ON o.customer_id = c.id AND o.total > 3 AND o.id <> c.id
+SELECT c.name FROM customers c JOIN orders o ON (c.id = o.customer_id AND status = 'x')
+SELECT a.name FROM staff a JOIN staff b ON a.boss_id = b.id JOIN customers ON customers.id = a.id
 """.strip().split("\n")
 
 DO_NOT_EXIST = {
@@ -71,6 +81,7 @@ DO_NOT_EXIST = {
     "table out of scope": "SELECT name FROM customers WHERE orders.total > 3",
     "column of an alias's table": "SELECT name FROM customers AS c JOIN orders AS o ON c.total = o.id",
     "table twice without a name": "SELECT staff.name FROM staff JOIN staff ON staff.id = staff.boss_id",
+    "column that no schema shows": "SELECT rowid FROM customers",
     "unknown function": "SELECT frobnicate(name) FROM customers",
     "bracket left open": "SELECT name FROM customers WHERE (id = 3",
     "bracket never opened": "SELECT name FROM customers)",
@@ -112,6 +123,29 @@ UNGRAMMATICAL = {
     "keyword in mixed case": "SELEct name FROM customers",
     "function in mixed case": "SELECT LOWEr(name) FROM customers",
     "LEFT without JOIN": "SELECT name FROM customers LEFT orders",
+    "condition that leaves out the table just joined": "SELECT c.id FROM orders o JOIN customers c ON o.id = o.id",
+    "table joined again while another is missing": "SELECT orders.id, customers.name FROM orders JOIN orders o2 ON 1 = 1",
+    "window function without OVER": "SELECT RANK() FROM customers",
+    "window function in WHERE": "SELECT name FROM customers WHERE RANK() OVER (ORDER BY id) = 1",
+    "window function in a call": "SELECT ABS(LAG(id)) FROM customers",
+    "aggregate in WHERE": "SELECT name FROM customers WHERE COUNT(id) > 3",
+    "aggregate in ON": "SELECT orders.id FROM orders JOIN customers ON SUM(orders.id) = customers.id",
+    "aggregate in GROUP BY": "SELECT city FROM customers GROUP BY COUNT(*)",
+    "three aggregates in each other": "SELECT SUM(SUM(SUM(total))) FROM orders",
+    "call without argument": "SELECT SUM() FROM orders",
+    "star for an argument": "SELECT LOWER(*) FROM orders",
+    "EXISTS without a query": "SELECT name FROM customers WHERE EXISTS (id)",
+    "NOT IN behind EXISTS": "SELECT name FROM customers WHERE EXISTS NOT IN (SELECT 1 FROM orders)",
+    "ALL for an operand": "SELECT name FROM customers ORDER BY all",
+    "DISTINCT in the middle": "SELECT name FROM customers WHERE distinct city = 'x'",
+    "function's name for a column": "SELECT name FROM customers WHERE rtrim = 'x'",
+    "collation for an operand": "SELECT name FROM customers WHERE nocase = 'x'",
+    "CAST without a bracket": "SELECT CAST name FROM customers",
+    "string directly behind a word": "SELECT name FROM customers WHERE case' THEN 1",
+    "name directly behind a word": 'SELECT total FROM "order lines" WHERE total = cast"Unit Price"',
+    "signs without end": "SELECT name FROM customers WHERE id = - - - 3",
+    "comment": "SELECT name FROM customers WHERE id = 3--3",
+    "USING for an operand": "SELECT name FROM customers WHERE ABS((using)) = 3",
 }
 
 

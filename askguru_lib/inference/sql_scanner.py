@@ -13,69 +13,62 @@ from functools import lru_cache
 from typing import Any
 
 from askguru_lib.databases.m_schema import MSchema
+from askguru_lib.inference.sql_lexicon import ALIASABLE, Lexicons
 from askguru_lib.inference.sql_state import (
+    AGGREGATE,
     ANYTHING,
+    CALLS,
+    COLLECTING,
     DIGITS,
     FORWARD_ALIAS,
     INSIDE_WORD,
     LETTERS,
     LONGEST_NAME,
     NONE,
+    OPERANDS,
     OPERATORS,
     SCHEMA_DOT,
     SPACE,
+    WINDOW,
     Frame,
-    Lexicon,
     Place,
     State,
-    Words,
     as_bytes,
+    nearest_select,
     spelling,
 )
 from askguru_lib.inference.sql_words import (
-    AFTER_ALIAS,
-    AFTER_CLAUSE,
-    AFTER_NOT,
-    AFTER_TABLE,
-    AFTER_TWIN,
-    BEFORE_TABLE,
-    BEFORE_VALUE,
+    AGGREGATES,
     CLAUSES,
     COLLECTS,
-    ENDS_FROM,
-    JOINS,
-    KEYWORDS,
-    MORE_KEYWORDS,
-    NOT_IN_BRACKETS,
-    NOT_IN_CALLS,
     OPENS_BRACKET,
-    OPERATOR_WORDS,
-    ORDERING,
     RESERVED,
     SETS,
     STRUCTURE,
-    TYPES,
+    TYPED,
     VALUES,
-    functions_of,
+    WINDOWS,
 )
 
 ENDINGS = frozenset({"more", "after_table", "after_alias"})
 """What is expected where a query, a list's item or a bracket may end."""
-ALIASABLE = frozenset({"after_table", "after_twin"})
-OPERATOR, OPENED = "operator", "("
+OPERATOR, SIGN, OPENED = "=", "+", "("
+"""What came last, where that matters: an operator (and its characters), a sign, an opening bracket."""
 SIGNS = frozenset("-+~")
-CONDITIONS = frozenset({"on", "using"})
-"""What only a join may have."""
-BY, OUTER_JOIN = frozenset({"by"}), frozenset({"outer", "join"})
-CALLS = ("call", "collecting call")
-DEEPEST = 8
+NO_OPERATORS = frozenset({"--", "/*"})
+"""Operators side by side that begin a comment."""
+ENDS_BEFORE_SIGN = frozenset({"=", "<", ">", "<=", ">=", "<>", "!=", "==", "+", "*", "/", "%", "||"})
+"""Operators behind which a sign belongs to the operand."""
+QUOTES = frozenset("'\"`")
+DEEPEST = 6
 """Most brackets within brackets."""
 MOST_TABLES = 10
 """Most tables in one FROM: more are a circle, not a query."""
 WANTS = (
     dict.fromkeys(("group", "order", "partition"), "by")
     | dict.fromkeys(("left", "right", "full", "inner", "cross"), "join")
-    | {"outer": "outer", "natural": "natural", "not": "not"}
+    | {"outer": "outer", "natural": "natural", "not": "not", "select": "first"}
+    | {"exists": "bracket", "collate": "collation"}
 )
 """What a keyword makes expected, where that is not an operand."""
 
@@ -95,22 +88,13 @@ class Scanner:
         self.tables = {
             as_bytes(table): frozenset(as_bytes(c) for c in info["fields"]) for table, info in schema.tables.items()
         }
-        self.schema_names = {as_bytes(schema.schema)} if schema.schema else NONE
+        self.schema_names = frozenset({as_bytes(schema.schema)}) if schema.schema else NONE
         self.dialect = dialect
-        self.keywords = KEYWORDS if dialect == "sqlite" else KEYWORDS | MORE_KEYWORDS
-        self.functions = functions_of(dialect)
-        self.first_words = frozenset(first_words)
         self.owners: dict[str, frozenset[str]] = {}
         for table, columns in self.tables.items():
             for column in columns:
                 self.owners[column] = self.owners.get(column, frozenset()) | {table}
-        # A table alias may be used before FROM gives it: one letter, or the table's name cut short.
-        parts = {table: [p for p in table.split("_") if p] for table in self.tables}
-        self.abbreviations = frozenset(
-            short for t, ps in parts.items() for short in (t[:2], t[:3], "".join(p[0] for p in ps)) if len(short) > 1
-        )
-        self.rowid = frozenset({"rowid"}) if dialect == "sqlite" else frozenset()
-        self.lexicon = lru_cache(maxsize=20_000)(self._build_lexicon)
+        self.lexicons = Lexicons(self.tables, self.schema_names, dialect, frozenset(first_words))
         self._ended = lru_cache(maxsize=20_000)(self._complete)
         self._places: dict[tuple[Any, ...], Place] = {}
         self.initial = State("gap", "", "", "", self.place("start", "", (Frame("select", "start"),), ()))
@@ -136,7 +120,7 @@ class Scanner:
         if mode == "word":
             if char in INSIDE_WORD:
                 return self._longer(state, char)
-            done = self._ended(state, char if char in ".(" else " ")
+            done = self._ended(state, char if char in ".(" or char in QUOTES else " ")
             return None if done is None else self._gap(done, char)
         if mode == "gap":
             return self._gap(state, char)
@@ -188,7 +172,7 @@ class Scanner:
         if char in SPACE:
             if place.qualifier:
                 return None
-            return self._at(state) if state.last == OPERATOR else state
+            return self._at(state) if state.last.startswith(OPERATOR) else state
         if char in LETTERS:
             return self._longer(state, char)
         if char == ".":
@@ -202,16 +186,16 @@ class Scanner:
             return self._at(state, want="more", qualifier="") if char == "*" else None
         if char == "(":
             return self._open(state)
-        if want in ("any", "not"):
+        if want in OPERANDS:
             if char in DIGITS:
                 return State("number", "", "", "", place)
             if char == "'":
                 return State("string", "", "", "", place)
-            if char in OPERATORS and (state.last == OPERATOR or char in SIGNS):
-                return self._at(state, OPERATOR)
-            if char == "*" and (place.top.kind in CALLS or place.top.clause == "select"):
+            if char in OPERATORS and (state.last.startswith(OPERATOR) or char in SIGNS):
+                return self._operator(state, char)
+            if char == "*" and (place.top.kind == AGGREGATE or place.top.clause == "select"):
                 return self._at(state, want="more")
-            if char == ")" and state.last == OPENED:
+            if char == ")" and state.last == OPENED and self._may_be_empty(place.top):
                 return self._close(state)
         if (
             want == "more"
@@ -219,7 +203,7 @@ class Scanner:
             and place.top.kind != "names"
             and place.top.clause not in ("with", "set")
         ):
-            return self._at(state, OPERATOR, want="any")
+            return self._at(state, OPERATOR + char, want="any")
         if want == "name" and char == "'" and place.top.clause == "select":
             return State("string", "", "", "", place)
         if want in ENDINGS:
@@ -233,14 +217,33 @@ class Scanner:
             return self._at(state)
         return None
 
+    def _operator(self, state: State, char: str) -> State | None:
+        """One more character of an operator, or one sign before an operand."""
+        if state.last == SIGN:
+            return None
+        if not state.last.startswith(OPERATOR):
+            return self._at(state, SIGN)
+        text = state.last.removeprefix(OPERATOR)
+        if text + char in NO_OPERATORS or len(text) == 3:
+            return None
+        return self._at(state, SIGN if char in SIGNS and text in ENDS_BEFORE_SIGN else OPERATOR + text + char)
+
+    def _may_be_empty(self, top: Frame) -> bool:
+        """In SQLite, functions that need no argument are those of windows; a query says what time it means."""
+        return self.dialect != "sqlite" or top.kind not in CALLS or top.kind == WINDOW
+
     def _open(self, state: State) -> State | None:
         place = state.place
-        if place.want not in ("any", "not", "table") and state.last not in ("cte", "type"):
+        if place.want not in OPERANDS | {"table", "bracket"} and state.last not in ("cte", "type"):
             return None
         if len(place.frames) >= DEEPEST:
             return None
-        frame, want = Frame(state.last if state.last in CALLS else "paren"), "any"
-        if place.want == "table":
+        frame, want = Frame("paren"), "any"
+        if place.want == "bracket":
+            want = "start"
+        elif state.last in CALLS:
+            frame, want = Frame(state.last), "first"
+        elif place.want == "table":
             frame, want = Frame("paren", "from", resume="derived"), "table"
         elif state.last == "cast":
             frame = Frame("cast")
@@ -254,7 +257,7 @@ class Scanner:
             return None
         frames = place.frames[:-1]
         if place.top.resume != "derived":
-            return self._at(state, want="more", frames=frames)
+            return self._at(state, want="over" if place.top.kind == WINDOW else "more", frames=frames)
         frames = (*frames[:-1], frames[-1]._replace(loose=True, exposed=(*frames[-1].exposed, "")))
         return self._at(state, ANYTHING, want="after_table", frames=frames)
 
@@ -278,7 +281,7 @@ class Scanner:
         if word in lexicon.columns:
             done = self._column(state, word)
             return done._replace(last=f".{qualifier}") if qualifier else done
-        return self._at(state, f".{qualifier}") if qualifier else None
+        return self._qualify(state, word, qualifier) if qualifier else None
 
     # -- words --------------------------------------------------------------------------------------------------
 
@@ -286,6 +289,8 @@ class Scanner:
         """The word has ended: what was it?"""
         word, place = state.word, state.place
         want, lexicon = place.want, place.lexicon
+        if following in QUOTES and word not in TYPED:
+            return None
         if want == "name":
             if word == "recursive" and state.last == "with":
                 return self._at(state)
@@ -302,18 +307,18 @@ class Scanner:
             if word in lexicon.identifiers:
                 return self._table(state, word)
             return self._keyword(state, word) if word in lexicon.words else None
-        operand = want in ("any", "not")
-        alias = place.forward and (word in self.abbreviations or FORWARD_ALIAS.fullmatch(word) is not None)
+        operand = want in OPERANDS
+        alias = place.forward and (word in self.lexicons.abbreviations or FORWARD_ALIAS.fullmatch(word) is not None)
         if following == "." and operand:
             qualifier = lexicon.qualifiers.get(word) or (ANYTHING if alias else None)
-            return None if qualifier is None else self._at(state, f".{qualifier}")
+            return None if qualifier is None else self._qualify(state, word, qualifier)
         if operand and word in lexicon.columns and word not in STRUCTURE and following != "(":
             return self._column(state, word)
-        if following == "(" and word in self.functions and operand:
-            return self._at(state, "cast" if word in ("cast", "try_cast") else CALLS[word in COLLECTS])
-        if word in lexicon.words and word in self.keywords and (following != "(" or word in OPENS_BRACKET):
+        if following == "(" and word in lexicon.functions:
+            return self._at(state, _kind_of_call(word))
+        if word in lexicon.words and (following != "(" or word in OPENS_BRACKET):
             return self._keyword(state, word)
-        if want in ("after_table", "after_twin") and alias and word not in RESERVED:
+        if want in ALIASABLE and alias and word not in RESERVED:
             return self._declare(state, word)
         return None
 
@@ -323,21 +328,23 @@ class Scanner:
         if word in ("select", "with"):
             if top.kind != "select":
                 top = Frame("select", resume=top.resume)
-            top = top._replace(clause=word, tables=(), exposed=(), needs=frozenset(), bare=NONE)
+            top = top.into(word)._replace(tables=(), exposed=(), needs=frozenset(), bare=NONE)
             want, last = ("name", "with") if word == "with" else ("any", "")
         elif word in ("join", "lateral") or (word == "from" and top.kind == "select"):
-            top, want = top._replace(clause="from"), "table"
+            top, want = top.into("from"), "table"
         elif word in SETS:
-            top = top._replace(clause="set", loose=True)
+            top = top.into("set")._replace(loose=True)
         elif word == "as":
             want = "type" if top.kind == "cast" else "any" if top.clause in ("with", "window") else "name"
-            last = state.last if place.want in ("after_table", "after_twin") else ""
+            last = state.last if place.want in ALIASABLE else ""
         elif word == "case":
             return self._at(state, want="any", frames=(*place.frames, Frame("case")))
         elif word == "end" and top.kind == "case":
             return self._at(state, want="more", frames=place.frames[:-1])
         elif word in CLAUSES and top.kind == "select":
-            top = top._replace(clause=word)
+            top = top.into(word)
+            if word == "on" and top.exposed:
+                top = top._replace(joined=top.exposed[-1])
         if word in WANTS:
             want = WANTS[word]
         elif word in VALUES:
@@ -355,6 +362,17 @@ class Scanner:
         frames = (*state.place.frames[:-1], top)
         return self._at(state, word if known else ANYTHING, want=want, frames=frames)
 
+    def _qualify(self, state: State, word: str, table: str) -> State:
+        """A table was named before a dot. The second one that a join's condition names is the one just joined."""
+        frames = state.place.frames
+        nearest = nearest_select(frames)
+        frame = frames[nearest]
+        if frame.joined:
+            there = word == frame.joined or frame.owes
+            frame = frame._replace(joined="", owes=False) if there else frame._replace(owes=True)
+            frames = (*frames[:nearest], frame, *frames[nearest + 1 :])
+        return self._at(state, f".{table}", frames=frames)
+
     def _column(self, state: State, word: str) -> State:
         """A column was named: before FROM, note which tables could own it.
 
@@ -365,10 +383,12 @@ class Scanner:
         place, frames = state.place, state.place.frames
         owners = frozenset({place.qualifier}) if place.qualifier else self.owners.get(word)
         own = not place.qualifier and any(word == name for name, _ in place.names)
-        nearest = max(i for i, f in enumerate(frames) if f.kind == "select")
-        if owners and frames[nearest].clause == "select":
+        nearest = nearest_select(frames)
+        frame = frames[nearest]
+        if frame.joined and not place.qualifier:
+            frames = (*frames[:nearest], frame._replace(joined="", owes=False), *frames[nearest + 1 :])
+        elif owners and frame.clause == "select":
             known = place.qualifier != ANYTHING and not own
-            frame = frames[nearest]
             frame = frame._replace(
                 needs=frame.needs | {owners} if known else frame.needs,
                 bare=frame.bare | owners if known and not place.qualifier and frame.bare is not None else None,
@@ -400,7 +420,7 @@ class Scanner:
         """The one place of this description."""
         key = (want, qualifier, frames, names)
         if key not in self._places:
-            self._places[key] = Place(self.lexicon, want, qualifier, frames, names)
+            self._places[key] = Place(self.lexicons.of, want, qualifier, frames, names)
         return self._places[key]
 
     def _at(self, state: State, last: str = "", **changes: Any) -> State:
@@ -413,84 +433,9 @@ class Scanner:
             )  # fmt: skip
         return State("gap", "", "", last, place)
 
-    def _build_lexicon(
-        self,
-        want: str,
-        qualifier: str,
-        scope: tuple[str, ...] | None,
-        names: tuple[tuple[str, str], ...],
-        unmet: bool,
-        inside: str,
-        starts: frozenset[str],
-        alone: bool,
-    ) -> Lexicon:
-        """Words allowed at a place; ``starts``: the tables to begin FROM with, ``alone``: there is but one so far."""
-        ends = (ENDS_FROM if unmet else NONE) | (CONDITIONS if alone and want != "more" else NONE)
-        if want not in ("any", "not"):
-            fixed = {
-                "start": self.first_words,
-                "type": TYPES,
-                "table": BEFORE_TABLE if inside.startswith("paren") else BEFORE_TABLE & {"lateral"},
-                "by": BY,
-                "join": OUTER_JOIN,
-                "outer": OUTER_JOIN - {"outer"},
-                "natural": JOINS - {"natural"},
-                "after_table": AFTER_TABLE,
-                "after_twin": AFTER_TWIN,
-                "after_alias": AFTER_ALIAS,
-                "more": self._continuing(inside),
-            }
-            words, tables = fixed.get(want, NONE) - ends, NONE
-            if want == "table":
-                tables = (starts or frozenset(self.tables)) | {name for name, kind in names if kind == "cte"}
-            others = self.abbreviations if want in ALIASABLE else tables | self.schema_names
-            return Lexicon(words, identifiers=tables, begin=(Words.of(words), Words.of(others)))
-        if qualifier and qualifier != ANYTHING:
-            columns = self.tables[qualifier] | self.rowid
-            return Lexicon(columns=columns, identifiers=columns, begin=(Words.of(NONE), Words.of(columns)))
-        visible = self.tables if scope is None else {table: self.tables[table] for table in scope}
-        real = frozenset(column for columns in visible.values() for column in columns)
-        own = frozenset(name for name, kind in names if kind == "column")
-        if qualifier:
-            begin = (Words.of(NONE), Words.of(real), Words.of(own))
-            return Lexicon(columns=real | own, identifiers=real | own, begin=begin)
-        qualifiers = {table: table for table in visible}
-        for name, kind in names:
-            if kind != "column":
-                qualifiers[name] = kind[1:] if kind.startswith(".") else ANYTHING
-        words = self._opening(want, inside) | self.functions
-        known = real | frozenset(visible) | (self.abbreviations if scope is None else NONE)
-        begin = (Words.of(words), Words.of(known), Words.of(frozenset(n for n, _ in names)))
-        return Lexicon(words, real | own, qualifiers, real | own | frozenset(qualifiers), begin)
 
-    def _continuing(self, inside: str) -> frozenset[str]:
-        """Keywords that may follow a complete operand, by the bracket or clause it stands in."""
-        kind, clause = inside.split("/")
-        if kind == "names":
-            return NONE
-        if kind == "case":
-            return self.keywords & (OPERATOR_WORDS | {"when", "then", "else", "end"})
-        if kind == "cast":
-            return self.keywords & (OPERATOR_WORDS | {"as"})
-        if kind in CALLS:
-            words = OPERATOR_WORDS if self.dialect == "sqlite" else self.keywords - NOT_IN_BRACKETS - NOT_IN_CALLS
-            return self.keywords & (words | ORDERING | {"order"} if kind == CALLS[1] else words)
-        if kind == "paren":
-            return self.keywords & (OPERATOR_WORDS | JOINS | {"on", "using"}) if clause == "from" else (
-                self.keywords - NOT_IN_BRACKETS)  # fmt: skip
-        words = AFTER_CLAUSE.get(clause, NONE) | (ORDERING if clause in ("order", "limit", "offset", "fetch") else NONE)
-        return self.keywords & (words if clause in ("with", "limit", "set") else words | OPERATOR_WORDS)
-
-    def _opening(self, want: str, inside: str) -> frozenset[str]:
-        """Keywords with which an operand may begin there."""
-        kind, clause = inside.split("/")
-        if kind == "paren" or (kind in CALLS and self.dialect != "sqlite"):
-            return self.keywords - NOT_IN_BRACKETS - (NOT_IN_CALLS if kind in CALLS else NONE)
-        words = BEFORE_VALUE | (AFTER_NOT if want == "not" else NONE)
-        if kind == "case":
-            words |= {"when"}
-        if clause == "set":
-            words = frozenset({"select", "all", "distinct", "with", "values"})
-        elif clause in ("with", "window"):
-            words |= {"select", "materialized", "not", "as", "partition", "order"}
-        return self.keywords & words
+def _kind_of_call(word: str) -> str:
+    if word in ("cast", "try_cast"):
+        return "cast"
+    kinds = {WINDOW: WINDOWS, COLLECTING: COLLECTS, AGGREGATE: AGGREGATES}
+    return next((kind for kind, words in kinds.items() if word in words), "call")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
+
+from askguru_lib.inference.sql_words import HOLDS_AGGREGATES, HOLDS_WINDOWS
 
 PLAIN = re.compile(r"[a-z_\x80-\xff][a-z0-9_$#\x80-\xff]*")
 FORWARD_ALIAS = re.compile(r"[a-z]\d{0,2}")
@@ -18,6 +20,11 @@ SPACE = frozenset(" \t\r\n")
 ANYTHING = "*"
 LONGEST_NAME = 40
 SCHEMA_DOT = "schema."
+OPERANDS = frozenset({"any", "not", "first"})
+"""What is expected where an operand may begin: anywhere, behind NOT, and first in a SELECT or a call."""
+COLLECTING, AGGREGATE, WINDOW = "collecting call", "aggregate call", "window call"
+CALLS = ("call", COLLECTING, AGGREGATE, WINDOW)
+"""Kinds of brackets behind a function's name."""
 NONE: frozenset[str] = frozenset()
 NO_NEED: frozenset[frozenset[str]] = frozenset()
 NEED = frozenset({NONE})
@@ -31,6 +38,8 @@ class Frame(NamedTuple):
         exposed: names under which FROM offers its tables.
         needs: for each column named before FROM, the tables that own such a column.
         bare: of these, all owners of columns named without a table; None once one was named with its table.
+        joined: name of the table whose join condition is being written, until the condition has named it.
+        owes: the condition has named another table, so that the next one must be that one.
     """
 
     kind: str = "paren"
@@ -40,7 +49,13 @@ class Frame(NamedTuple):
     loose: bool = False
     needs: frozenset[frozenset[str]] = NO_NEED
     bare: frozenset[str] | None = NONE
+    joined: str = ""
+    owes: bool = False
     resume: str = "any"
+
+    def into(self, clause: str) -> Frame:
+        """The frame in another clause."""
+        return self._replace(clause=clause, joined="", owes=False)
 
 
 class Words:
@@ -66,6 +81,35 @@ class Lexicon(NamedTuple):
     qualifiers: Mapping[str, str] = MappingProxyType({})
     identifiers: frozenset[str] = NONE
     begin: tuple[Words, ...] = ()
+    functions: frozenset[str] = NONE
+
+
+class Situation(NamedTuple):
+    """All that decides which words are allowed at a place.
+
+    Attributes:
+        scope: tables whose columns may be named; None for all.
+        unmet: a column named before FROM belongs to none of its tables yet.
+        inside: kind and clause of the innermost bracket.
+        starts: tables to begin FROM with.
+        taken: tables that FROM does not take once more.
+        alone: FROM has one table so far.
+        owed: the only table that a join condition may name now.
+        aggregates, windows: whether such functions may stand here.
+    """
+
+    want: str
+    qualifier: str
+    scope: tuple[str, ...] | None
+    names: tuple[tuple[str, str], ...]
+    unmet: bool
+    inside: str
+    starts: frozenset[str]
+    taken: frozenset[str]
+    alone: bool
+    owed: str
+    aggregates: bool
+    windows: bool
 
 
 class Place:
@@ -78,7 +122,7 @@ class Place:
 
     def __init__(
         self,
-        lexicon: Callable[..., Lexicon],
+        lexicon: Callable[[Situation], Lexicon],
         want: str,
         qualifier: str,
         frames: tuple[Frame, ...],
@@ -87,13 +131,26 @@ class Place:
         self.want, self.qualifier, self.frames, self.names = want, qualifier, frames, names
         self.scope = _scope(frames)
         self.unmet = _unmet(frames[-1], self.scope)
-        operand = want in ("any", "not")
-        within = self.scope if operand and not qualifier else None
-        top = frames[-1]
-        inside = f"{top.kind}/{top.clause}"
-        starts = top.bare if want == "table" and top.kind == "select" and not top.exposed and top.bare else NONE
-        self.lexicon = lexicon(want, qualifier, within, names, self.unmet, inside, starts, len(top.exposed) == 1)
-        self.forward = want in ("after_table", "after_twin") or (operand and not qualifier and self.scope is None)
+        operand = want in OPERANDS and not qualifier
+        top, nearest = frames[-1], frames[nearest_select(frames)]
+        source = want == "table" and top.kind == "select"
+        self.lexicon = lexicon(
+            Situation(
+                want=want,
+                qualifier=qualifier,
+                scope=self.scope if operand else None,
+                names=names,
+                unmet=self.unmet,
+                inside=f"{top.kind}/{top.clause}",
+                starts=top.bare if source and not top.exposed and top.bare else NONE,
+                taken=frozenset(top.tables) if source and self.unmet else NONE,
+                alone=len(top.exposed) == 1,
+                owed=nearest.joined if operand and nearest.owes else "",
+                aggregates=operand and _fits(frames, HOLDS_AGGREGATES, 2),
+                windows=operand and _fits(frames, HOLDS_WINDOWS, 1),
+            )
+        )
+        self.forward = want in ("after_table", "after_twin") or (operand and self.scope is None)
         # Before FROM it matters whether a need exists, not which: no token holds a whole FROM clause. Inside FROM it
         # matters which, because a token may end the table's name and begin the next clause.
         shape = tuple(
@@ -156,6 +213,22 @@ def _unmet(top: Frame, scope: tuple[str, ...] | None) -> bool:
     if top.kind != "select" or not top.needs or scope is None:
         return False
     return any(not owners & set(scope) for owners in top.needs)
+
+
+def nearest_select(frames: Sequence[Frame]) -> int:
+    """Index of the innermost query."""
+    return max((i for i, frame in enumerate(frames) if frame.kind == "select"), default=0)
+
+
+def _fits(frames: Sequence[Frame], clauses: frozenset[str], depth: int) -> bool:
+    """Whether an aggregate may stand here: by the clause, and in fewer than ``depth`` of its own kind.
+
+    One within another is a sum of sums over a window. A window function stands in none, and in no other one.
+    """
+    nearest = nearest_select(frames)
+    around = [frame.kind for frame in frames[nearest + 1 :]]
+    calls = sum(kind in (COLLECTING, AGGREGATE, WINDOW) for kind in around)
+    return frames[nearest].clause in clauses and calls < depth
 
 
 def as_bytes(text: str) -> str:

@@ -46,10 +46,19 @@ AFTER_TABLE = AFTER_ALIAS | {"as"}
 AFTER_TWIN = _set("as")
 BEFORE_TABLE = _set("select with values lateral")
 BEFORE_VALUE = _set(
-    "not case exists null true false distinct all any some current_date current_time current_timestamp interval date "
-    "time timestamp array row rownum sysdate nocase binary rtrim"
+    "not case exists null true false current_date current_time current_timestamp interval date time timestamp array "
+    "row rownum sysdate"
 )
 """Words with which an operand begins."""
+BEFORE_QUERY = _set("all any some")
+"""Words between an operator and a query, which SQLite does not know."""
+BEFORE_FIRST = _set("distinct all")
+"""Words before the first operand of a SELECT or of a call."""
+IN_BRACKETS = _set("select with values partition order where rows range between unbounded current")
+"""Words with which a query, a window or a filter begins, and the frame of a window."""
+COLLATIONS = _set("nocase binary rtrim")
+TYPED = _set("date time timestamp interval")
+"""Words that a string literal may follow at once."""
 AFTER_NOT = _set("in like between glob null ilike similar regexp rlike materialized distinct")
 VALUES = _set(
     "null true false end current_date current_time current_timestamp asc desc nulls first last row preceding following "
@@ -74,6 +83,12 @@ AFTER_CLAUSE: dict[str, frozenset[str]] = {
 NOT_IN_CALLS = _set("select with values recursive materialized order partition rows range where having limit as")
 COLLECTS = _set("group_concat string_agg array_agg listagg json_group_array json_agg")
 """Aggregates that take an ORDER BY among their arguments."""
+AGGREGATES = _set("count sum total avg min max stddev stddev_pop stddev_samp variance var_pop var_samp median")
+WINDOWS = _set("row_number rank dense_rank percent_rank cume_dist ntile lag lead first_value last_value nth_value")
+"""Functions that are nothing without OVER."""
+HOLDS_AGGREGATES = _set("select having order window qualify set start with")
+HOLDS_WINDOWS = _set("select order window qualify set start with")
+"""Clauses in which an aggregate, and a window function, may stand."""
 ORDERING = _set("asc desc nulls first last only rows row ties next")
 STRUCTURE = CLAUSES | ENDS_FROM | _set("as join with")
 NOT_IN_BRACKETS = STRUCTURE - {"as", "order", "from", "where", "select", "with"} | _set("when then else end") | JOINS
