@@ -146,12 +146,15 @@ def _token_bytes(tokenizer: PreTrainedTokenizerBase, token: int) -> str | None:
 class SchemaConstraint(LogitsProcessor):
     """Allows only tokens after which every identifier can still be one of the schema's.
 
-    It is narrower than SQL, where wider would let a model that has lost its way go on without end. Refused are keywords
-    in mixed case; a string or a quoted name directly behind a word; brackets more than six deep, and aggregates in three
-    of each other; in one FROM more than ten tables, or a table twice while another is missing; a FROM that begins without
-    any of the columns named bare before it (``SELECT name FROM orders JOIN customers …``); a join condition of which the
-    second table is not the one just joined; in SQLite also calls without an argument, ``rowid``, and ``MIN`` and ``MAX``
-    of several values in WHERE, ON and GROUP BY.
+    It is narrower than SQL, where wider would let a model that has lost its way go on without end. Refused are:
+
+    - keywords in mixed case, and a string or a quoted name directly behind a word;
+    - brackets more than six deep, and three aggregates in each other;
+    - in one FROM more than ten tables, or a table twice while another is missing;
+    - a FROM that begins without any of the columns named bare before it (``SELECT name FROM orders JOIN customers …``);
+    - a join condition of which the second table is not the one just joined;
+    - in SQLite calls without an argument, ``rowid``, and ``MIN`` and ``MAX`` of several values outside of SELECT,
+      HAVING and ORDER BY.
 
     Used by :class:`~askguru_lib.inference.generation.Generator` through :meth:`start`, :meth:`mask`, :meth:`advance`,
     and by transformers' ``generate`` as a logits processor (then one prompt length for all rows, padding included).

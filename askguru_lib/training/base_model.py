@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 import typer
@@ -33,7 +34,7 @@ from askguru_lib.data.files import Journal, write_jsonl
 from askguru_lib.errors import TrainingError
 from askguru_lib.training.corpus import Document, random_document, sample_texts
 from askguru_lib.training.sft import multiplies_bf16
-from askguru_lib.training.sharing import ROWS, RowLayout
+from askguru_lib.training.sharing import ROWS, RowLayout, rounded
 from askguru_lib.training.throughput import Cost, utilisation
 from askguru_lib.training.tokenizer import train_tokenizer
 
@@ -187,13 +188,14 @@ def document_loss(model: nn.Module, document: Document, device: str = "cpu") -> 
 
 def _predict(model: nn.Module, document: Document, device: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Logits, next tokens and their weights."""
-    ids = torch.from_numpy(document.ids).to(device)[None]
-    positions = torch.from_numpy(document.positions).to(device)[None]
-    segments = torch.from_numpy(document.segments)
-    rows = [RowLayout.of(segments.to(device))]
+    length = len(document.ids)
+    filled = (0, rounded(length) - length)
+    ids = torch.from_numpy(np.pad(document.ids, filled)).to(device)[None]
+    positions = torch.from_numpy(np.pad(document.positions, filled)).to(device)[None]
+    rows = [RowLayout.of(torch.from_numpy(document.segments).to(device))]
     with torch.autocast(device, dtype=torch.bfloat16, enabled=multiplies_bf16(device)):
-        logits = model(input_ids=ids, position_ids=positions, rows=rows, use_cache=False).logits[0, :-1]
-    return logits, ids[0, 1:], torch.from_numpy(document.weights).to(device)[1:]
+        logits = model(input_ids=ids, position_ids=positions, rows=rows, use_cache=False).logits[0, : length - 1]
+    return logits, ids[0, 1:length], torch.from_numpy(document.weights).to(device)[1:]
 
 
 def _groups(model: nn.Module, recipe: BaseRecipe) -> list[dict[str, Any]]:

@@ -47,6 +47,11 @@ def share_prefixes(rows: Sequence[Mapping[str, Any]], size: int, max_length: int
     return packed
 
 
+def rounded(length: int, step: int = 64) -> int:
+    """The next multiple of ``step``: a CPU compiles a kernel for every new shape, and compiling takes its time."""
+    return -(-length // step) * step
+
+
 def _common(a: Sequence[int], b: Sequence[int]) -> int:
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
@@ -104,7 +109,7 @@ class SharedRowCollator:
         self.fill = {"input_ids": pad_token_id, "labels": IGNORED, "position_ids": 0, "segments": PADDING}
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
-        longest = max(len(row["input_ids"]) for row in rows)
+        longest = rounded(max(len(row["input_ids"]) for row in rows))
         return {
             name: torch.tensor([[*row[name], *[fill] * (longest - len(row[name]))] for row in rows])
             for name, fill in self.fill.items()
@@ -136,7 +141,7 @@ class RowLayout:
     def of(cls, segments: Tensor) -> RowLayout:
         """Layout of one row from its ``segments`` ``[length]``: 0, then 1, 2, …, then padding."""
         lengths = torch.bincount(segments[segments >= 0])
-        longest = int(lengths[1:].max())
+        longest = rounded(int(lengths[1:].max()), 16)
         filled = torch.arange(longest, device=segments.device) < lengths[1:, None]
         return cls(int(lengths[0]), len(lengths) - 1, longest, filled.flatten().nonzero()[:, 0])
 
