@@ -124,7 +124,7 @@ UNGRAMMATICAL = {
     "function in mixed case": "SELECT LOWEr(name) FROM customers",
     "LEFT without JOIN": "SELECT name FROM customers LEFT orders",
     "condition that leaves out the table just joined": "SELECT c.id FROM orders o JOIN customers c ON o.id = o.id",
-    "table joined again while another is missing": "SELECT orders.id, customers.name FROM orders JOIN orders o2 ON 1 = 1",
+    "table twice while another is missing": "SELECT orders.id, customers.name FROM orders JOIN orders o2 ON 1 = 1",
     "window function without OVER": "SELECT RANK() FROM customers",
     "window function in WHERE": "SELECT name FROM customers WHERE RANK() OVER (ORDER BY id) = 1",
     "window function in a call": "SELECT ABS(LAG(id)) FROM customers",
@@ -145,6 +145,10 @@ UNGRAMMATICAL = {
     "name directly behind a word": 'SELECT total FROM "order lines" WHERE total = cast"Unit Price"',
     "signs without end": "SELECT name FROM customers WHERE id = - - - 3",
     "comment": "SELECT name FROM customers WHERE id = 3--3",
+    "window's words in a bracket": "SELECT name FROM customers WHERE ABS((order by id)) = 3",
+    "query behind a bracket": "SELECT name FROM customers WHERE (id, city) SELECT name FROM customers",
+    "LATERAL in SQLite": "SELECT name FROM customers JOIN LATERAL orders ON orders.id = customers.id",
+    "OVER in a filter": "SELECT SUM(total) FILTER (ORDER BY id) FROM orders",
     "USING for an operand": "SELECT name FROM customers WHERE ABS((using)) = 3",
 }
 

@@ -29,6 +29,7 @@ from askguru_lib.inference.sql_words import (
     COLLATIONS,
     COLLECTS,
     ENDS_FROM,
+    GOES_ON,
     IN_BRACKETS,
     JOINS,
     KEYWORDS,
@@ -109,7 +110,7 @@ class Lexicons:
         fixed = {
             "start": self.first_words,
             "type": TYPES,
-            "table": BEFORE_TABLE if here.inside.startswith("paren") else BEFORE_TABLE & {"lateral"},
+            "table": self._before_table(here.inside),
             "by": frozenset({"by"}),
             "join": OUTER_JOIN,
             "outer": OUTER_JOIN - {"outer"},
@@ -128,6 +129,10 @@ class Lexicons:
         others = self.abbreviations if here.want in ALIASABLE else tables | self.schema_names
         return Lexicon(words, identifiers=tables, begin=(Words.of(words), Words.of(others)))
 
+    def _before_table(self, inside: str) -> frozenset[str]:
+        lateral = NONE if self.dialect == "sqlite" else frozenset({"lateral"})
+        return lateral | (BEFORE_TABLE if inside.startswith("paren") else NONE)
+
     def _continuing(self, inside: str) -> frozenset[str]:
         """Keywords that may follow a complete operand, by the bracket or clause it stands in."""
         kind, clause = inside.split("/")
@@ -140,19 +145,21 @@ class Lexicons:
         if kind in CALLS:
             words = OPERATOR_WORDS if self.dialect == "sqlite" else self.keywords - NOT_IN_BRACKETS - NOT_IN_CALLS
             return self.keywords & (words | ORDERING | {"order"} if kind == COLLECTING else words)
-        if kind == "paren":
-            return self.keywords & (OPERATOR_WORDS | JOINS | {"on", "using"}) if clause == "from" else (
-                self.keywords - NOT_IN_BRACKETS)  # fmt: skip
+        if kind == "paren" and clause == "from":
+            return self.keywords & (OPERATOR_WORDS | JOINS | {"on", "using"})
+        if kind in IN_BRACKETS:
+            words = OPERATOR_WORDS | GOES_ON[kind] if self.dialect == "sqlite" else self.keywords - NOT_IN_BRACKETS
+            return self.keywords & words
         words = AFTER_CLAUSE.get(clause, NONE) | (ORDERING if clause in ("order", "limit", "offset", "fetch") else NONE)
         return self.keywords & (words if clause in ("with", "limit", "set") else words | OPERATOR_WORDS)
 
     def _opening(self, here: Situation) -> frozenset[str]:
         """Keywords with which an operand may begin there."""
         kind, clause = here.inside.split("/")
-        if self.dialect != "sqlite" and (kind == "paren" or kind in CALLS):
+        if self.dialect != "sqlite" and (kind in IN_BRACKETS or kind in CALLS):
             return self.keywords - NOT_IN_BRACKETS - (NOT_IN_CALLS if kind in CALLS else NONE)
         words = BEFORE_VALUE | (AFTER_NOT if here.want == "not" else NONE)
-        words |= IN_BRACKETS if kind == "paren" else NONE
+        words |= IN_BRACKETS.get(kind, NONE)
         words |= BEFORE_FIRST if here.want == "first" else NONE
         words |= NONE if self.dialect == "sqlite" else BEFORE_QUERY
         if kind == "case":

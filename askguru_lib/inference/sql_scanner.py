@@ -60,6 +60,7 @@ NO_OPERATORS = frozenset({"--", "/*"})
 ENDS_BEFORE_SIGN = frozenset({"=", "<", ">", "<=", ">=", "<>", "!=", "==", "+", "*", "/", "%", "||"})
 """Operators behind which a sign belongs to the operand."""
 QUOTES = frozenset("'\"`")
+BEFORE_BRACKET = frozenset({"over", "filter"})
 DEEPEST = 6
 """Most brackets within brackets."""
 MOST_TABLES = 10
@@ -243,6 +244,8 @@ class Scanner:
             want = "start"
         elif state.last in CALLS:
             frame, want = Frame(state.last), "first"
+        elif state.last in BEFORE_BRACKET:
+            frame = Frame(state.last)
         elif place.want == "table":
             frame, want = Frame("paren", "from", resume="derived"), "table"
         elif state.last == "cast":
@@ -349,6 +352,8 @@ class Scanner:
             want = WANTS[word]
         elif word in VALUES:
             want = "more"
+        elif word in BEFORE_BRACKET:
+            last = word
         return self._at(state, last, want=want, frames=(*place.frames[:-1], top))
 
     def _table(self, state: State, word: str) -> State | None:

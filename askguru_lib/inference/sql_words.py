@@ -44,7 +44,7 @@ JOINS = _set("join left right full inner outer cross natural")
 AFTER_ALIAS = ENDS_FROM | JOINS | _set("on using")
 AFTER_TABLE = AFTER_ALIAS | {"as"}
 AFTER_TWIN = _set("as")
-BEFORE_TABLE = _set("select with values lateral")
+BEFORE_TABLE = _set("select with values")
 BEFORE_VALUE = _set(
     "not case exists null true false current_date current_time current_timestamp interval date time timestamp array "
     "row rownum sysdate"
@@ -54,8 +54,18 @@ BEFORE_QUERY = _set("all any some")
 """Words between an operator and a query, which SQLite does not know."""
 BEFORE_FIRST = _set("distinct all")
 """Words before the first operand of a SELECT or of a call."""
-IN_BRACKETS = _set("select with values partition order where rows range between unbounded current")
-"""Words with which a query, a window or a filter begins, and the frame of a window."""
+IN_BRACKETS = {
+    "paren": _set("select with values"),
+    "over": _set("partition order rows range between unbounded current"),
+    "filter": _set("where"),
+}
+"""Words with which a query, a window and a filter begin."""
+GOES_ON = {
+    "paren": NONE,
+    "over": _set("partition order rows range preceding following row") | _set("asc desc nulls first last"),
+    "filter": NONE,
+}
+"""Words that may stand behind an operand there, besides operators."""
 COLLATIONS = _set("nocase binary rtrim")
 TYPED = _set("date time timestamp interval")
 """Words that a string literal may follow at once."""

@@ -141,7 +141,7 @@ class RowLayout:
     def of(cls, segments: Tensor) -> RowLayout:
         """Layout of one row from its ``segments`` ``[length]``: 0, then 1, 2, …, then padding."""
         lengths = torch.bincount(segments[segments >= 0])
-        longest = rounded(int(lengths[1:].max()), 16)
+        longest = rounded(int(lengths[1:].max()), 32)
         filled = torch.arange(longest, device=segments.device) < lengths[1:, None]
         return cls(int(lengths[0]), len(lengths) - 1, longest, filled.flatten().nonzero()[:, 0])
 
@@ -186,26 +186,30 @@ def row_attention(
 class RowAttention(torch.autograd.Function):
     """Attention of one row, ``[heads, length, width]`` each; the query is scaled already.
 
-    Three blocks are computed: the common beginning on itself, every own token on the common beginning (``far``, without
-    padding), and every sample on itself (``near``, padded). The written backward pass reuses the exponentials in place;
-    left to autograd, joining the blocks for one softmax copies them several times and takes longer than the products.
+    Three blocks are computed: the common beginning on itself, every own token on the common beginning (``far``), and
+    every sample on itself (``near``), each filled up to round lengths (:func:`rounded`). The written backward pass
+    reuses the exponentials in place; left to autograd, joining the blocks for one softmax copies them several times and
+    takes longer than the products.
     """
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, row: RowLayout) -> Tensor:
-        q0, k0, v0 = (x[:, : row.shared].contiguous() for x in (query, key, value))
-        q1, k1, v1 = (x[:, row.shared : row.shared + len(row.filled)].contiguous() for x in (query, key, value))
+        shared, count = row.shared, len(row.filled)
+        q0, k0, v0 = (_filled_up(x[:, :shared]) for x in (query, key, value))
+        own = [x[:, shared : shared + count] for x in (query, key, value)]
+        q1 = _filled_up(own[0])
         begin = torch.bmm(q0, k0.transpose(1, 2)).add_(_causal(q0)).softmax(-1)
-        q2, k2, v2 = (row.blocks(x) for x in (q1, k1, v1))
+        q2, k2, v2 = (row.blocks(x) for x in own)
         far = torch.bmm(q1, k0.transpose(1, 2))
+        far[:, :, shared:] = float("-inf")
         near = torch.bmm(q2, k2.transpose(1, 2)).add_(_causal(q2))
-        highest = row.flat(near.amax(-1, keepdim=True))
-        highest = torch.maximum(highest, far.amax(-1, keepdim=True)) if row.shared else highest
-        far, near = far.sub_(highest).exp_(), near.sub_(row.blocks(highest)).exp_()
-        share = 1 / (far.sum(-1, keepdim=True) + row.flat(near.sum(-1, keepdim=True)))
-        own = (torch.bmm(far, v0) + row.flat(torch.bmm(near, v2))) * share
-        padding = query.shape[1] - row.shared - own.shape[1]
-        out = functional.pad(torch.cat([torch.bmm(begin, v0), own], 1), (0, 0, 0, padding))
+        highest = _filled_up(row.flat(near.amax(-1, keepdim=True)))
+        highest = torch.maximum(highest, far.amax(-1, keepdim=True)) if shared else highest
+        far, near = far.sub_(highest).exp_(), near.sub_(row.blocks(highest[:, :count])).exp_()
+        share = 1 / (far.sum(-1, keepdim=True) + _filled_up(row.flat(near.sum(-1, keepdim=True))))
+        seen = (torch.bmm(far, v0) + _filled_up(row.flat(torch.bmm(near, v2)))) * share
+        out = torch.cat([torch.bmm(begin, v0)[:, :shared], seen[:, :count]], 1)
+        out = functional.pad(out, (0, 0, 0, query.shape[1] - out.shape[1]))
         ctx.save_for_backward(q0, k0, v0, q1, q2, k2, v2, begin, far, near, share, out)
         ctx.row = row
         return out
@@ -213,22 +217,30 @@ class RowAttention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         q0, k0, v0, q1, q2, k2, v2, begin, far, near, share, out = ctx.saved_tensors
-        row, end = ctx.row, ctx.row.shared + q1.shape[1]
+        row, shared, count = ctx.row, ctx.row.shared, len(ctx.row.filled)
+        end = shared + count
         mean = (gradient * out).sum(-1, keepdim=True)
-        g0, mean0 = gradient[:, : row.shared].contiguous(), mean[:, : row.shared]
-        g1, mean1 = gradient[:, row.shared : end] * share, mean[:, row.shared : end] * share
-        g2, mean2 = row.blocks(g1), row.blocks(mean1)
+        g0, mean0 = (_filled_up(x[:, :shared]) for x in (gradient, mean))
+        g1, mean1 = (_filled_up(x[:, shared:end]) * share for x in (gradient, mean))
+        g2, mean2 = row.blocks(g1[:, :count]), row.blocks(mean1[:, :count])
 
         def scores(seen: Tensor, g: Tensor, v: Tensor, mean: Tensor) -> Tensor:
             return torch.bmm(g, v.transpose(1, 2)).sub_(mean).mul_(seen)
 
         s0, s1, s2 = scores(begin, g0, v0, mean0), scores(far, g1, v0, mean1), scores(near, g2, v2, mean2)
-        of_q = [torch.bmm(s0, k0), torch.bmm(s1, k0) + row.flat(torch.bmm(s2, k2))]
-        of_k = [torch.bmm(s0.mT, q0) + torch.bmm(s1.mT, q1), row.flat(torch.bmm(s2.mT, q2))]
-        of_v = [torch.bmm(begin.mT, g0) + torch.bmm(far.mT, g1), row.flat(torch.bmm(near.mT, g2))]
-        padding = (0, 0, 0, gradient.shape[1] - end)
-        q, k, v = (functional.pad(torch.cat(parts, 1), padding) for parts in (of_q, of_k, of_v))
+        of_q = torch.bmm(s0, k0), torch.bmm(s1, k0)[:, :count] + row.flat(torch.bmm(s2, k2))
+        of_k = torch.bmm(s0.mT, q0) + torch.bmm(s1.mT, q1), row.flat(torch.bmm(s2.mT, q2))
+        of_v = torch.bmm(begin.mT, g0) + torch.bmm(far.mT, g1), row.flat(torch.bmm(near.mT, g2))
+        q, k, v = (
+            functional.pad(torch.cat([common[:, :shared], own], 1), (0, 0, 0, gradient.shape[1] - end))
+            for common, own in (of_q, of_k, of_v)
+        )
         return q, k, v, None
+
+
+def _filled_up(x: Tensor) -> Tensor:
+    """``[heads, length, width]`` with zeros behind, up to a round length."""
+    return functional.pad(x, (0, 0, 0, rounded(x.shape[1]) - x.shape[1])).contiguous()
 
 
 def _causal(query: Tensor) -> Tensor:
