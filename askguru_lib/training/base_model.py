@@ -2,11 +2,10 @@
 
 A Mistral architecture of a few million parameters learns to read schemas it has never seen. What makes it learn within
 minutes on two cores is the start: a previous-token head in layer 0 and matching heads that copy in layer 1, an
-induction
-circuit (Elhage et al. 2021, Olsson et al. 2022) that is written into the weights instead of being waited for.
+induction circuit (Elhage et al. 2021, Olsson et al. 2022) that is written into the weights instead of being waited for.
 
-The stream of documents is a function of (seed, number),
-so a killed run goes on exactly where its last checkpoint stands.
+The stream of documents is a function of (seed, number), so a killed run goes on exactly where its last checkpoint
+stands, whoever makes the documents. On a GPU say ``--processes 1 --workers 8``; that way has only been run on CPUs.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +27,7 @@ import torch.distributed as dist
 import typer
 from filelock import FileLock, Timeout
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 from transformers import AutoTokenizer, MistralConfig, MistralForCausalLM, PreTrainedTokenizerBase
 
@@ -127,11 +128,9 @@ def build_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase) -> Mistr
 def write_induction_circuit(model: MistralForCausalLM, tokenizer: PreTrainedTokenizerBase, recipe: BaseRecipe) -> None:
     """Initialise the embedding, one head of layer 0 and two heads of layer 1 so that the model can copy at once.
 
-    Of the residual stream, the first two thirds hold what a token is,
-    a head's width behind them what the previous token
-    was, and the last dimension a constant,
-    from which the attention's fixed queries and keys are read. Tokens that differ
-    only in case start close together.
+    Of the residual stream, the first two thirds hold what a token is, a head's width behind them what the previous
+    token was, and the last dimension a constant, from which the attention's fixed queries and keys are read. Tokens
+    that differ only in case start close together.
     """
     generator = torch.Generator().manual_seed(recipe.seed)
     width, head = recipe.hidden, recipe.hidden // recipe.heads
@@ -216,6 +215,27 @@ def stream(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase, step: int, pl
                            by_comment=part.by_comment, linking=part.linking)  # fmt: skip
 
 
+class Documents(Dataset[Document]):
+    """The documents of one process, in order; made where they are asked for, so that workers can make them ahead."""
+
+    def __init__(
+        self, recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase, first_step: int, rank: int = 0, world: int = 1
+    ) -> None:
+        self.recipe, self.tokenizer, self.first_step = recipe, tokenizer, first_step
+        self.places = range(rank, recipe.documents_per_step, world)
+
+    def __len__(self) -> int:
+        return (self.recipe.steps - self.first_step) * len(self.places)
+
+    def __getitem__(self, number: int) -> Document:
+        step, place = divmod(number, len(self.places))
+        return stream(self.recipe, self.tokenizer, self.first_step + step, self.places[place])
+
+    def loader(self, workers: int) -> DataLoader[Document]:
+        """Every document once, in order; ``workers`` processes make them ahead of their use."""
+        return DataLoader(self, batch_size=None, num_workers=workers, prefetch_factor=8 if workers else None)
+
+
 def held_out(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase, count: int) -> list[Document]:
     """Documents that no training step draws."""
     return [
@@ -226,8 +246,11 @@ def held_out(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase, count: int)
     ]
 
 
-def train_rank(rank: int, world: int, out: Path, recipe: BaseRecipe, checkpoint_every: int, rendezvous: str) -> None:
-    """One process of the training run."""
+def train_rank(
+    rank: int, world: int, out: Path, recipe: BaseRecipe, checkpoint_every: int, rendezvous: str, workers: int = 0
+) -> None:
+    """One process of the training run: on the GPU if there is one and the process is the only one."""
+    device = "cuda" if world == 1 and torch.cuda.is_available() else "cpu"
     if world > 1:
         torch.set_num_threads(1)
     parent = os.getppid()
@@ -235,6 +258,7 @@ def train_rank(rank: int, world: int, out: Path, recipe: BaseRecipe, checkpoint_
         dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=world)
     tokenizer = AutoTokenizer.from_pretrained(out)
     model = build_model(recipe, tokenizer)
+    nn.Module.to(model, device)
     optimizer = torch.optim.AdamW(_groups(model, recipe), lr=recipe.learning_rate, betas=(0.9, 0.98))
     start = _resume(out, model, optimizer)
     if rank == 0:
@@ -250,15 +274,16 @@ def train_rank(rank: int, world: int, out: Path, recipe: BaseRecipe, checkpoint_
     )
     began, questions, smooth = time.perf_counter(), 0, float("nan")
     cost, flops = Cost.of(model), 0.0
+    data = Documents(recipe, tokenizer, start, rank, world)
+    documents = iter(data.loader(workers))
     for step in bar:
         if world > 1 and os.getppid() != parent:
             raise TrainingError("the process that started this one is gone", where=str(out), hint="start it again")
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate(step)
-        total = torch.zeros(())
-        for place in range(rank, recipe.documents_per_step, world):
-            document = stream(recipe, tokenizer, step, place)
-            loss = document_loss(model, document) / recipe.documents_per_step
+        total = torch.zeros((), device=device)
+        for document in islice(documents, len(data.places)):
+            loss = document_loss(model, document, device) / recipe.documents_per_step
             loss.backward()
             total += loss.detach()
             questions += int(document.segments.max()) * world
@@ -278,9 +303,9 @@ def train_rank(rank: int, world: int, out: Path, recipe: BaseRecipe, checkpoint_
         if rank == 0:
             last = step + 1 == recipe.steps
             if (step + 1) % 200 == 0 or last:
-                exact = exact_match(model, checks)
+                exact = exact_match(model, checks, device)
                 seconds = time.perf_counter() - began
-                mfu = utilisation(flops, seconds, "cpu", bf16=multiplies_bf16("cpu"))
+                mfu = utilisation(flops, seconds, device, bf16=multiplies_bf16(device))
                 _log(out, step + 1, smooth, recipe.rate(step), questions / seconds, exact, mfu)
                 bar.set_postfix(loss=f"{smooth:.3f}", exact=f"{exact:.2f}")
             if (step + 1) % checkpoint_every == 0 or last:
@@ -378,8 +403,14 @@ def _cut_log(out: Path, step: int) -> None:
         write_jsonl(log, [record for record in Journal(log).records if record["step"] <= step])
 
 
-def train_base_model(out: Path, recipe: BaseRecipe, processes: int = 2, checkpoint_every: int = 200) -> None:
+def train_base_model(
+    out: Path, recipe: BaseRecipe, processes: int = 2, checkpoint_every: int = 200, workers: int = 0
+) -> None:
     """Train (or go on training) into ``out``; the tokenizer is made first if it is not there.
+
+    Args:
+        processes: data-parallel ones, on CPU cores; a single one takes the GPU if there is one.
+        workers: further processes for each of them, which make documents ahead; a GPU is fed by several.
 
     Raises:
         TrainingError: another training writes into ``out``, or its checkpoint is of another recipe, or the loss is not
@@ -402,7 +433,7 @@ def train_base_model(out: Path, recipe: BaseRecipe, processes: int = 2, checkpoi
         rendezvous = (out / "rendezvous").absolute()
         rendezvous.unlink(missing_ok=True)
         run: Callable[..., None] = train_rank
-        args = (processes, out, recipe, checkpoint_every, f"file://{rendezvous}")
+        args = (processes, out, recipe, checkpoint_every, f"file://{rendezvous}", workers)
         if processes == 1:
             run(0, *args)
         else:
@@ -415,7 +446,8 @@ def train_base_model(out: Path, recipe: BaseRecipe, processes: int = 2, checkpoi
 def main(
     out: Annotated[Path, typer.Option(help="Folder of the model; an unfinished run there is continued.")],
     steps: Annotated[int, typer.Option(help="Optimizer steps.")] = BaseRecipe.steps,
-    processes: Annotated[int, typer.Option(help="Data-parallel processes, one thread each.")] = 2,
+    processes: Annotated[int, typer.Option(help="Data-parallel processes, one thread each; 1 takes a GPU.")] = 2,
+    workers: Annotated[int, typer.Option(help="Processes that make documents ahead, for each of these.")] = 0,
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = BaseRecipe.learning_rate,
     seed: Annotated[int, typer.Option(help="Seed of data and weights.")] = BaseRecipe.seed,
     decay_share: Annotated[float, typer.Option(help="Share of the steps, at the end, in which the rate falls.")] = 0.3,
@@ -425,7 +457,7 @@ def main(
     """Train the small base model that the book fine-tunes."""
     recipe = BaseRecipe(steps=steps, learning_rate=learning_rate, seed=seed, decay_share=decay_share,
                         induction=induction, start=start)  # fmt: skip
-    train_base_model(out, recipe, processes)
+    train_base_model(out, recipe, processes, workers=workers)
 
 
 if __name__ == "__main__":
