@@ -174,3 +174,16 @@ def _processed(schema: MSchema) -> list[dict]:
          "sql_type": "sqlite"}
         for p in synthesize(schema, 60, seed=9)
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql", "mysql", "duckdb", "oracle"])
+def test_a_query_has_one_normal_form_whatever_its_spelling(dialect: str) -> None:
+    one = normalize_sql("select  Name, COUNT(*) from Users -- all\nwhere City = 'New  York' group by name", dialect)
+    assert one == normalize_sql("SELECT name, count(*) FROM users WHERE city = 'New  York' GROUP BY NAME", dialect)
+    other = ("'new  york'", "'New York'", "'New\"York'")
+    assert len({normalize_sql(f"SELECT a FROM b WHERE c = {v}", dialect) for v in (*other, "'New  York'")}) == 4
+
+
+def test_what_cannot_be_parsed_keeps_its_literals() -> None:
+    assert normalize_sql("SELEC  a FRM b WHERE c = 'X  y';") == normalize_sql("selec a frm  B where C = 'X  y'")
+    assert normalize_sql("SELEC a FRM b WHERE c = 'X'") != normalize_sql("SELEC a FRM b WHERE c = 'x'")

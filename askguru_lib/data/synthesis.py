@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
 import sqlglot
-from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
+from sqlglot import exp
 
 from askguru_lib.data.grammar import Grammar
 from askguru_lib.data.mutations import corrupt
-from askguru_lib.data.trees import render
+from askguru_lib.data.trees import SQLGLOT_DIALECTS, render
 from askguru_lib.databases.executor import Result
 from askguru_lib.databases.m_schema import MSchema
 from askguru_lib.errors import DataError
 
 BATCH = 200
 MAX_CANDIDATES = 4
+_LITERAL = re.compile(r"('(?:[^']|'')*')")
 
 
 class RunsMany(Protocol):
@@ -29,13 +31,16 @@ class RunsMany(Protocol):
 
 @lru_cache(maxsize=200_000)
 def normalize_sql(sql: str, dialect: str = "sqlite") -> str:
-    """One text for all spellings of a query: case of keywords and names, white space and comments do not count."""
-    name = {"postgresql": "postgres"}.get(dialect, dialect)
+    """One text for all spellings of a query: case and quotes of names, white space and comments do not count."""
+    name = SQLGLOT_DIALECTS.get(dialect, dialect)
     try:
-        tree = normalize_identifiers(sqlglot.parse_one(sql, dialect=name), dialect=name)
-        return tree.sql(dialect=name, comments=False).lower().replace('"', "")
+        tree = sqlglot.parse_one(sql, dialect=name)
+        for identifier in tree.find_all(exp.Identifier):
+            identifier.replace(exp.Identifier(this=identifier.name.lower(), quoted=False))
+        return tree.sql(dialect=name, comments=False)
     except (sqlglot.errors.SqlglotError, RecursionError, AttributeError):
-        return " ".join(sql.lower().split()).rstrip("; ")
+        parts = _LITERAL.split(sql)
+        return "".join(p if i % 2 else re.sub(r"\s+", " ", p.lower()) for i, p in enumerate(parts)).strip("; ")
 
 
 def normalize_question(question: str) -> str:
