@@ -149,6 +149,8 @@ UNGRAMMATICAL = {
     "query behind a bracket": "SELECT name FROM customers WHERE (id, city) SELECT name FROM customers",
     "LATERAL in SQLite": "SELECT name FROM customers JOIN LATERAL orders ON orders.id = customers.id",
     "OVER in a filter": "SELECT SUM(total) FILTER (ORDER BY id) FROM orders",
+    "ROW for an operand": "SELECT name FROM customers WHERE row = 3",
+    "window with a name": "SELECT RANK() OVER w FROM customers WINDOW w AS (ORDER BY id)",
     "USING for an operand": "SELECT name FROM customers WHERE ABS((using)) = 3",
 }
 

@@ -149,6 +149,7 @@ class SchemaConstraint(LogitsProcessor):
     It is narrower than SQL, where wider would let a model that has lost its way go on without end. Refused are:
 
     - keywords in mixed case, and a string or a quoted name directly behind a word;
+    - windows with a name (``OVER w``);
     - brackets more than six deep, and three aggregates in each other;
     - in one FROM more than ten tables, or a table twice while another is missing;
     - a FROM that begins without any of the columns named bare before it (``SELECT name FROM orders JOIN customers …``);

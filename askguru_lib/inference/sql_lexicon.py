@@ -160,12 +160,13 @@ class Lexicons:
             return self.keywords - NOT_IN_BRACKETS - (NOT_IN_CALLS if kind in CALLS else NONE)
         words = BEFORE_VALUE | (AFTER_NOT if here.want == "not" else NONE)
         words |= IN_BRACKETS.get(kind, NONE)
+        words -= NONE if kind == "over" else {"row"}
         words |= BEFORE_FIRST if here.want == "first" else NONE
         words |= NONE if self.dialect == "sqlite" else BEFORE_QUERY
         if kind == "case":
             words |= {"when"}
         if clause == "set":
             words = frozenset({"select", "all", "distinct", "with", "values"})
-        elif clause in ("with", "window"):
-            words |= {"select", "materialized", "not", "as", "partition", "order"}
+        elif clause == "with":
+            words |= {"select", "materialized", "as"}
         return self.keywords & words

@@ -338,7 +338,7 @@ class Scanner:
         elif word in SETS:
             top = top.into("set")._replace(loose=True)
         elif word == "as":
-            want = "type" if top.kind == "cast" else "any" if top.clause in ("with", "window") else "name"
+            want = "type" if top.kind == "cast" else "any" if top.clause == "with" else "name"
             last = state.last if place.want in ALIASABLE else ""
         elif word == "case":
             return self._at(state, want="any", frames=(*place.frames, Frame("case")))

@@ -37,9 +37,9 @@ TYPES = _set(
     "integer int bigint smallint real float double precision numeric decimal text varchar char character varying date "
     "datetime timestamp time boolean bool blob number unsigned signed varchar2 string"
 )
-CLAUSES = _set("select from on where group having order limit window qualify")
+CLAUSES = _set("select from on where group having order limit qualify")
 SETS = _set("union intersect except")
-ENDS_FROM = _set("where group having order limit window qualify fetch offset") | SETS
+ENDS_FROM = _set("where group having order limit qualify fetch offset") | SETS
 JOINS = _set("join left right full inner outer cross natural")
 AFTER_ALIAS = ENDS_FROM | JOINS | _set("on using")
 AFTER_TABLE = AFTER_ALIAS | {"as"}
@@ -78,7 +78,7 @@ VALUES = _set(
 OPERATOR_WORDS = _set(
     "and or not in is like glob between collate escape over filter ilike similar regexp rlike div mod at within"
 )
-_ORDER = ("from", "where", "group", "having", "window", "qualify", "order", "limit", "offset", "fetch")
+_ORDER = ("from", "where", "group", "having", "qualify", "order", "limit", "offset", "fetch")
 AFTER_CLAUSE: dict[str, frozenset[str]] = {
     clause: frozenset(_ORDER[_ORDER.index(clause) + 1 :]) | SETS for clause in _ORDER if clause != "from"
 } | {
@@ -86,7 +86,6 @@ AFTER_CLAUSE: dict[str, frozenset[str]] = {
     "from": ENDS_FROM | JOINS | {"on", "using"},
     "on": ENDS_FROM | JOINS,
     "with": _set("as select"),
-    "window": KEYWORDS,
     "set": NONE,
 }
 """Clauses that may follow a complete operand of a clause, in SQL's order."""
@@ -96,8 +95,8 @@ COLLECTS = _set("group_concat string_agg array_agg listagg json_group_array json
 AGGREGATES = _set("count sum total avg min max stddev stddev_pop stddev_samp variance var_pop var_samp median")
 WINDOWS = _set("row_number rank dense_rank percent_rank cume_dist ntile lag lead first_value last_value nth_value")
 """Functions that are nothing without OVER."""
-HOLDS_AGGREGATES = _set("select having order window qualify set start with")
-HOLDS_WINDOWS = _set("select order window qualify set start with")
+HOLDS_AGGREGATES = _set("select having order qualify set start with")
+HOLDS_WINDOWS = _set("select order qualify set start with")
 """Clauses in which an aggregate, and a window function, may stand."""
 ORDERING = _set("asc desc nulls first last only rows row ties next")
 STRUCTURE = CLAUSES | ENDS_FROM | _set("as join with")
