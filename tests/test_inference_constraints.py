@@ -229,7 +229,9 @@ def test_what_one_query_left_in_memory_changes_nothing_for_the_next(root: Path) 
     """A token like `` WHERE `` ends a table's name and begins a clause: which columns wait for a table matters then."""
     tokenizer = AutoTokenizer.from_pretrained(root / "models" / "askguru-tiny")
     shared = SchemaConstraint(tokenizer, shop())
-    for sql in [*EXIST, *DO_NOT_EXIST.values(), *UNGRAMMATICAL.values(), *EXIST]:
+    deep = [f"SELECT id FROM orders {clause} ABS(ABS(ABS(SUM(total)))) > 3"
+            for clause in ("ORDER BY", "WHERE", "GROUP BY id HAVING", "WHERE")]  # fmt: skip
+    for sql in [*EXIST, *DO_NOT_EXIST.values(), *UNGRAMMATICAL.values(), *deep, *EXIST]:
         fresh = SchemaConstraint(tokenizer, shop())
         assert forbidden_at(shared, tokenizer, sql) == forbidden_at(fresh, tokenizer, sql)
 

@@ -150,6 +150,13 @@ class Place:
                 windows=operand and _fits(frames, HOLDS_WINDOWS, 1),
             )
         )
+        # Brackets between the last two and the query decide only by how many calls of which kind they are.
+        query = nearest.clause, nearest.joined, nearest.owes
+        functions = (
+            _fits(frames, HOLDS_AGGREGATES, 2),
+            _fits(frames, HOLDS_AGGREGATES, 1),
+            _fits(frames, HOLDS_WINDOWS, 1),
+        )
         self.forward = want in ("after_table", "after_twin") or (operand and self.scope is None)
         # Before FROM it matters whether a need exists, not which: no token holds a whole FROM clause. Inside FROM it
         # matters which, because a token may end the table's name and begin the next clause.
@@ -161,7 +168,7 @@ class Place:
             )
             for f in frames[-2:]
         )
-        self.view = (want, qualifier, shape, self.unmet, min(len(frames), 8), self.scope, names)
+        self.view = (want, qualifier, shape, query, functions, self.unmet, len(frames), self.scope, names)
 
     @property
     def top(self) -> Frame:
