@@ -39,7 +39,7 @@ NEEDS := 02:01 03:02 04:03 05:03 06:05 07:06 10:07 11:10 12:11 13:12
 help:
 	@echo "make book                        run every notebook, render the book to _book/"
 	@echo "make test                        lint, types, unit tests, notebooks under nbval"
-	@echo "make test-fast                   the part of it that takes under two minutes"
+	@echo "make test-fast                   the part of it that takes about two minutes"
 	@echo "make run PROFILE=tiny [FROM=07]  run the notebooks with params/tiny.yaml [from chapter 07 on]"
 	@echo "make lab                         JupyterLab"
 	@echo "make bench                       benchmarks"

@@ -9,7 +9,7 @@ after the same number in all, so what differs is the arm alone:
 - *no induction circuit*: the weights start at random;
 - *no packing*: a document is a schema and one question, as an ordinary training set has it;
 - *one way of saying it*: one opening for each kind of question, every table and column called by its name or, where it
-  has no words of its own, its comment; no fillers and no slips.
+  has no words of its own, its comment; no fillers and no slips. Conditions are still said in all their ways.
 
 All are asked the same questions on databases that none has read: freely phrased and packed. Answers that are right to
 the letter, with their Wilson interval, and the loss of an answer's token.
@@ -88,7 +88,10 @@ def train(arm: str, budget: int, questions: int) -> dict[str, Any]:
     torch.set_num_threads(1)
     tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
     recipe = BaseRecipe(induction=arm != "no induction circuit")
-    asked = [drawn(f"held out/{i}", tokenizer, recipe.questions_per_document) for i in range(questions // 12)]
+    asked = [
+        drawn(f"held out/{i}", tokenizer, recipe.questions_per_document)
+        for i in range(questions // recipe.questions_per_document)
+    ]
     model = build_model(recipe, tokenizer)
     optimizer = torch.optim.AdamW(base_model._groups(model, recipe), lr=recipe.learning_rate, betas=(0.9, 0.98))
     began, count, read, lessons = time.perf_counter(), 0, 0, 0

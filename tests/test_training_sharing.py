@@ -58,6 +58,15 @@ def test_a_schema_is_read_once_for_its_questions():
     assert sum(r["length"] for r in packed) < sum(len(r["input_ids"]) for r in rows) / 4
 
 
+def test_rows_and_blocks_have_few_different_shapes():
+    """A CPU compiles a kernel for every new one."""
+    shapes = set()
+    for words in range(5, 60):
+        batch = SharedRowCollator(pad_token_id=0)(share_prefixes(rows_on(["a schema " * words], 3), 3, 2048, seed=0))
+        shapes |= {(batch["input_ids"].shape[1] % 64, RowLayout.of(s).longest % 32) for s in batch["segments"]}
+    assert shapes == {(0, 0)}
+
+
 def test_loss_and_gradient_are_those_of_the_samples_alone(tmp_path):
     model = AutoModelForCausalLM.from_pretrained(save_random_model(tmp_path), dtype=torch.float64)
     rows = rows_on(["a schema " * 5, "b schema " * 4], 3)

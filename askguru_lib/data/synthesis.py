@@ -36,7 +36,8 @@ def normalize_sql(sql: str, dialect: str = "sqlite") -> str:
     try:
         tree = sqlglot.parse_one(sql, dialect=name)
         for identifier in tree.find_all(exp.Identifier):
-            identifier.replace(exp.Identifier(this=identifier.name.lower(), quoted=False))
+            identifier.set("this", identifier.name.lower())
+            identifier.set("quoted", False)
         return tree.sql(dialect=name, comments=False)
     except (sqlglot.errors.SqlglotError, RecursionError, AttributeError):
         parts = _LITERAL.split(sql)
