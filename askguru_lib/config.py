@@ -137,6 +137,7 @@ class ModelConfig(Section):
     prompt_order: Literal["schema_first", "question_first"] = Field(
         "schema_first", description="schema_first lets questions on one database share a prefix."
     )
+    schema_links: bool = Field(False, description="Prompts say what a question's words are called in the schema.")
 
 
 class LoraSettings(Section):

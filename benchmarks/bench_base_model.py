@@ -36,12 +36,13 @@ def main() -> None:
     parser.add_argument("--names", nargs="*", default=list(TRAINING), help="databases")
     parser.add_argument("--questions", type=int, default=40, help="synthesised ones per database")
     parser.add_argument("--written", action="store_true", help="the hand-written ones, too")
+    parser.add_argument("--no-links", action="store_true", help="prompts without schema links")
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, help="write the rows as JSON")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    config = RunConfig.build({"inference": {"batch_size": 20}})
+    config = RunConfig.build({"inference": {"batch_size": 20}, "model": {"schema_links": not args.no_links}})
     generator = Generator(*load_model(args.model, None, config), config)
     sets: dict[str, list[dict[str, Any]]] = {"synthesised": [], "hand-written": []}
     results = []

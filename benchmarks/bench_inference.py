@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the rows as JSON")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    config = RunConfig.build({"inference": {"num_candidates": 5}})
+    config = RunConfig.build({"inference": {"num_candidates": 5}, "model": {"schema_links": True}})
     generator = Generator(*load_model(args.model, args.adapter, config), config)
     with tempfile.TemporaryDirectory() as folder:
         connections, records = questions(Path(folder), args.questions, args.tokens, generator)

@@ -297,7 +297,7 @@ class _Builder:
                 self.set_aside["rewritten_into_test"] += 1
                 return None
         order: PromptOrder = self.config.model.prompt_order
-        turns = original.turns(db_schema, sql, order)
+        turns = original.turns(db_schema, sql, order, self.config.model.schema_links)
         if (key := hashlib.sha256(repr(turns).encode()).digest()) in self._seen:
             return None
         self._seen.add(key)
@@ -353,7 +353,7 @@ def _decisive(config: RunConfig) -> dict[str, Any]:
     """The parameters that decide what is assembled."""
     full = config.dump()
     chosen = {name: full[name] for name in ("seed", "databases", "augmentation", "assembly")}
-    model = {name: full["model"][name] for name in ("name_or_path", "prompt_order")}
+    model = {name: full["model"][name] for name in ("name_or_path", "prompt_order", "schema_links")}
     return {**chosen, "model": model, "training": {"max_length": full["training"]["max_length"]}}
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from string import ascii_uppercase
 from typing import Literal
 
+from askguru_lib.data.linking import is_m_schema, schema_links
 from askguru_lib.errors import DataError
 
 PromptOrder = Literal["schema_first", "question_first"]
@@ -132,6 +133,7 @@ def build_prompt(
     error_sql: str = "",
     error_info: str = "",
     candidates: Sequence[tuple[str, str]] = (),
+    links: bool = False,
 ) -> str:
     """Fill in the template of a task.
 
@@ -143,6 +145,8 @@ def build_prompt(
         dialect: for ``self_refine`` and ``sql_select``.
         error_sql, error_info: the query to repair, and the engine's message or its result.
         candidates: ``(sql, result preview)`` pairs to choose from, labelled A, B, C …
+        links: say behind the evidence what the question's words are called in the schema
+            (:mod:`askguru_lib.data.linking`); of a schema in another format, such as a graph's, nothing is said.
 
     Raises:
         DataError: unknown task or dialect, or more candidates than letters.
@@ -154,10 +158,13 @@ def build_prompt(
     if len(candidates) > len(ascii_uppercase):
         raise DataError(f"{len(candidates)} candidates", where=task_name, hint=f"at most {len(ascii_uppercase)}")
     labels = ascii_uppercase[: len(candidates)]
+    known = evidence or "None"
+    if links and is_m_schema(db_schema):
+        known += "\n【Links】\n" + str(schema_links(db_schema, f"{question}\n{evidence}"))
     return TEMPLATES[task_name][order].format(
         db_schema=db_schema,
         question=question,
-        evidence=evidence or "None",
+        evidence=known,
         dialect=DIALECT_NAMES[dialect],
         error_sql=error_sql,
         error_info=error_info,

@@ -79,8 +79,9 @@ class Original:
     def database(self) -> str:
         return str(self.record["db_name"])
 
-    def turns(self, db_schema: str, sql: str, order: PromptOrder) -> list[dict[str, str]]:
-        """The conversation that teaches this record, with this schema and this query."""
+    def turns(self, db_schema: str, sql: str, order: PromptOrder, links: bool = False) -> list[dict[str, str]]:
+        """The conversation that teaches this record, with this schema and this query; ``links`` as in
+        :func:`~askguru_lib.data.prompts.build_prompt`."""
         record, extra = self.record, {}
         answer = sql
         if self.group == "self_refine":
@@ -95,6 +96,7 @@ class Original:
             evidence=record.get("evidence") or "",
             order=order,
             dialect=self.dialect,
+            links=links,
             **extra,
         )
         return conversation(prompt, answer)

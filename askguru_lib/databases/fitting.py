@@ -155,5 +155,13 @@ def relevance(schema: MSchema, question: str | None) -> dict[tuple[str, str], fl
 
 
 def _stems(texts: Iterable[str]) -> set[str]:
-    words = (word.lower() for text in texts for word in _WORD.findall(text))
-    return {word.removesuffix("s") if len(word) > 3 else word for word in words}
+    return {stem(word.lower()) for text in texts for word in _WORD.findall(text)}
+
+
+def stem(word: str) -> str:
+    """A lower-case word without the ending of a regular plural."""
+    if len(word) > 4 and word.endswith("ies"):
+        return word[:-3] + "y"
+    if word.endswith(("sses", "xes", "ches", "shes")):
+        return word[:-2]
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word

@@ -154,9 +154,9 @@ class MSchema:
         return fit(self, max_tokens, question, **options)
 
     def _table_line(self, table: str, comment: str) -> str:
-        name = _quote(table, _PLAIN_NAME)
+        name = printed_name(table)
         if self.schema:
-            name = f"{_quote(self.schema, _PLAIN_NAME)}.{name}"
+            name = f"{printed_name(self.schema)}.{name}"
         return f"# Table: {name}" + (f", {_quote(comment, _PLAIN_TEXT)}" if comment else "")
 
     def _key_is_shown(self, key: list[str | None], shown: set[tuple[str, str]]) -> bool:
@@ -168,7 +168,7 @@ class MSchema:
         table, column, ref_schema, ref_table, ref_column = key
         left = [table, column]
         right = [ref_table, ref_column] if ref_schema in (None, self.schema) else [ref_schema, ref_table, ref_column]
-        return "=".join(".".join(_quote(str(p), _PLAIN_NAME) for p in side) for side in (left, right))
+        return "=".join(".".join(printed_name(str(p)) for p in side) for side in (left, right))
 
     @classmethod
     def from_text(cls, text: str) -> MSchema:
@@ -260,6 +260,11 @@ def shown_examples(field: dict[str, Any], example_num: int) -> list[str]:
     return examples[:1] if longest > LONG_EXAMPLE else examples
 
 
+def printed_name(name: str) -> str:
+    """A table's or column's name as M-Schema prints it: as it is, or quoted where a mark in it would be misread."""
+    return _quote(name, _PLAIN_NAME)
+
+
 def _type_name(raw: str) -> str:
     return raw.split("(")[0].strip().upper()
 
@@ -267,7 +272,7 @@ def _type_name(raw: str) -> str:
 def _field_line(column: str, field: dict[str, Any], example_num: int, show_type_detail: bool) -> str:
     head, *detail = str(field["type"]).partition("(")  # in the bracket, an enumeration's values keep their case
     kind = head.upper() + "".join(detail) if show_type_detail else head.strip().upper()
-    parts = [f"{_quote(column, _PLAIN_NAME)}:{_quote(kind, _PLAIN_TYPE)}"]
+    parts = [f"{printed_name(column)}:{_quote(kind, _PLAIN_TYPE)}"]
     if field["comment"]:
         comment = field["comment"]
         plain = comment != "Primary Key" and not comment.startswith("Examples:")

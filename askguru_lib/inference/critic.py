@@ -190,6 +190,7 @@ class SQLCritic:
             question=item["question"],
             evidence=item.get("evidence") or "",
             order=self.generator.config.model.prompt_order,
+            links=self.generator.config.model.schema_links,
             dialect=item.get("dialect", "sqlite"),
             candidates=[(item["candidates"][c], item["results"][c].preview(rows)) for c in shown],
         )

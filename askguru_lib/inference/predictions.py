@@ -28,6 +28,7 @@ def question_prompt(record: Mapping[str, Any], config: RunConfig) -> str:
         question=record["question"],
         evidence=record.get("evidence") or "",
         order=config.model.prompt_order,
+        links=config.model.schema_links,
     )
 
 

@@ -113,6 +113,7 @@ def refine_prompt(record: Mapping[str, Any], failed: Attempt, generator: Backend
         question=record["question"],
         evidence=record.get("evidence") or "",
         order=generator.config.model.prompt_order,
+        links=generator.config.model.schema_links,
         dialect=dialect_of(record, generator.config),
         error_sql=failed.sql,
         error_info=failed.message,

@@ -145,7 +145,7 @@ def pass_at_k(df: pd.DataFrame) -> Figure:
             ax.fill_between(group["k"], group["low"], group["high"], color=COLOURS[i % 6], alpha=0.13, linewidth=0)
     ax.set(xlabel="k candidates", ylabel="pass@k", xticks=sorted(df["k"].unique()))
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    ax.legend(loc="lower right")
+    ax.legend(loc="best")
     return fig
 
 

@@ -81,6 +81,7 @@ class Part:
         skip: most positions that are left out, see :func:`askguru_lib.training.corpus.pack`.
         by_comment: share of documents in the words of comments alone.
         linking: share of documents that ask for columns instead of queries.
+        links: share of documents whose prompts link the question's words to the schema.
         alike: all documents of a step have the same number of tables, so that no process waits long for another.
     """
 
@@ -91,13 +92,16 @@ class Part:
     skip: int = 0
     by_comment: float = 0.0
     linking: float = 0.0
+    links: float = 0.0
     alike: bool = False
 
 
+LINKED = 0.85
+"""Share of documents whose prompts have links: the model is to read prompts without them, too."""
 CURRICULUM = (
-    Part(430, (1, 3), 6),
-    Part(1440, (2, 5), 8, (0.06, 0.03), 300, 0.4, 0.4, alike=True),
-    Part(math.inf, (3, 7), 9, (0.08, 0.04), 500, 0.35, 0.4, alike=True),
+    Part(430, (1, 3), 6, links=LINKED),
+    Part(1440, (2, 5), 8, (0.06, 0.03), 300, 0.3, links=LINKED, alike=True),
+    Part(math.inf, (3, 7), 9, (0.08, 0.04), 500, 0.3, links=LINKED, alike=True),
 )
 """Small schemas until copying works, then schemas as long as real ones."""
 
@@ -212,7 +216,7 @@ def stream(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase, step: int, pl
         tables = (random.Random(f"{recipe.seed}/{step}").randint(*tables),) * 2
     return random_document(tokenizer, rng, questions=recipe.questions_per_document, tables=tables,
                            max_columns=part.columns, shares=part.shares, max_skip=part.skip,
-                           by_comment=part.by_comment, linking=part.linking)  # fmt: skip
+                           by_comment=part.by_comment, linking=part.linking, links=part.links)  # fmt: skip
 
 
 class Documents(Dataset[Document]):
@@ -240,7 +244,12 @@ def held_out(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase, count: int)
     """Documents that no training step draws."""
     return [
         random_document(
-            tokenizer, random.Random(f"{recipe.seed}/held out/{i}"), tables=(3, 7), max_columns=9, shares=(0, 0)
+            tokenizer,
+            random.Random(f"{recipe.seed}/held out/{i}"),
+            tables=(3, 7),
+            max_columns=9,
+            shares=(0, 0),
+            links=1.0,
         )
         for i in range(count)
     ]

@@ -86,8 +86,13 @@ def tasks(
     rng: random.Random,
     shares: tuple[float, float],
     patterns: Mapping[Pattern, float] = PATTERNS,
+    links: bool = False,
 ) -> list[Task]:
-    """``count`` tasks on one schema: questions of ``patterns``, and by ``shares`` refinements and selections."""
+    """``count`` tasks on one schema: questions of ``patterns``, and by ``shares`` refinements and selections.
+
+    Args:
+        links: say in the prompts what the words of a question are called in the schema.
+    """
     paper: PaperDatabase | None = None
     out: list[Task] = []
     attempts = 0
@@ -99,11 +104,11 @@ def tasks(
         sql, roll = render(pair.tree), rng.random()
         if roll < sum(shares):
             paper = paper or PaperDatabase(schema)
-            task = (_refinement if roll < shares[0] else _selection)(schema, paper, text, pair, sql, rng)
+            task = (_refinement if roll < shares[0] else _selection)(schema, paper, text, pair, sql, rng, links)
             if task:
                 out.append(task)
             continue
-        prompt = build_prompt("nl2sqlite", db_schema=text, question=pair.question, evidence=pair.evidence)
+        prompt = build_prompt("nl2sqlite", db_schema=text, question=pair.question, evidence=pair.evidence, links=links)
         out.append(Task(prompt.removeprefix(text), sql))
     return out
 
@@ -133,7 +138,7 @@ def linking_tasks(grammar: Grammar, text: str, count: int, rng: random.Random) -
 
 
 def _refinement(
-    schema: MSchema, paper: PaperDatabase, text: str, pair: Pair, sql: str, rng: random.Random
+    schema: MSchema, paper: PaperDatabase, text: str, pair: Pair, sql: str, rng: random.Random, links: bool
 ) -> Task | None:
     broken = mutate(pair.tree, schema, rng)
     if broken is None:
@@ -144,12 +149,12 @@ def _refinement(
         return None
     prompt = build_prompt("self_refine", db_schema=text, question=pair.question, evidence=pair.evidence,
                           error_sql=wrong,
-                          error_info=outcome)  # fmt: skip
+                          error_info=outcome, links=links)  # fmt: skip
     return Task(prompt.removeprefix(text), sql)
 
 
 def _selection(
-    schema: MSchema, paper: PaperDatabase, text: str, pair: Pair, sql: str, rng: random.Random
+    schema: MSchema, paper: PaperDatabase, text: str, pair: Pair, sql: str, rng: random.Random, links: bool
 ) -> Task | None:
     options = {paper.outcome(sql): sql}
     for _ in range(rng.choice([2, 3, 5])):
@@ -161,7 +166,7 @@ def _selection(
     candidates = [(s, outcome) for outcome, s in list(options.items())[: len(SELECTION_LABELS)]]
     rng.shuffle(candidates)
     prompt = build_prompt(
-        "sql_select", db_schema=text, question=pair.question, evidence=pair.evidence, candidates=candidates
+        "sql_select", db_schema=text, question=pair.question, evidence=pair.evidence, candidates=candidates, links=links
     )
     return Task(prompt.removeprefix(text), SELECTION_LABELS[[s for s, _ in candidates].index(sql)])
 
@@ -213,16 +218,19 @@ def random_document(
     max_skip: int = 0,
     by_comment: float = 0.0,
     linking: float = 0.0,
+    links: float = 0.0,
 ) -> Document:
     """A document over a database drawn at random; drawn again if it is longer than ``max_tokens``.
 
     Args:
+        links: share of documents whose prompts link the question's words to the schema.
         linking: share of documents with :func:`linking_tasks`, three times as many as ``questions``.
         max_skip: half of the documents leave out up to this many positions at two places (see :func:`pack`).
         by_comment: share of documents that ask plain questions in the words of the columns' comments alone. From a
             comment back to the name before it is what the model learns last.
     """
     only_links = linking > 0 and rng.random() < linking
+    with_links = links > 0 and rng.random() < links
     only_comments = not only_links and rng.random() < by_comment
     while True:
         database = random_database(rng, tables, max_columns)
@@ -236,7 +244,7 @@ def random_document(
             items = linking_tasks(grammar, text, 3 * questions, rng)
         else:
             patterns = PLAIN if only_comments else PATTERNS
-            items = tasks(database.schema, grammar, text, questions, rng, shares, patterns)
+            items = tasks(database.schema, grammar, text, questions, rng, shares, patterns, with_links)
         skips = [(rng.random(), rng.randint(0, max_skip // 2)) for _ in range(2 if rng.random() < 0.5 else 0)]
         document = pack(tokenizer, text, items, skips=tuple(skips))
         if items and len(document.ids) <= max_tokens:

@@ -1,0 +1,266 @@
+"""Schema linking by words: which tables, columns and values of a schema does a question name?
+
+A model that reads *Who is the dealer with the lowest fine?* has to find ``KUNNR`` behind the comment ``dealer``, and
+the way from a comment back to the name before it is what a small model learns last. Names, comments and values that
+stand in the question word by word are found by comparing words, as RAT-SQL (Wang et al. 2020) and BRIDGE (Lin et al.
+2020) do, and are written into the prompt. Only the schema's own text is read, so the prompt says nothing new.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations, islice, pairwise
+
+import networkx as nx
+
+from askguru_lib.data.grammar import column_kind
+from askguru_lib.data.phrasing import humanize, spoken
+from askguru_lib.databases.fitting import stem
+from askguru_lib.databases.m_schema import MSchema, printed_name
+from askguru_lib.errors import DataError
+
+LEAST_COVERED = 0.5
+"""Share of a name's or comment's words, weighted by their rarity, that a question has to say."""
+MOST_MENTIONS = 10
+MOST_TABLES = 4
+MOST_JOINS = 4
+LONGEST_WAY = 4
+"""Tables on a way between two that are mentioned, at most."""
+MOST_MEANINGS = 3
+"""Tables or columns that one phrase is said to mean, at most."""
+NEARLY = 0.8
+"""A second meaning is kept if it is this good, measured against the best one."""
+
+_WORD = re.compile(r"[^\W_]+")
+_SILENT = frozenset(
+    """a an the of in on at for per by to with from and or is are was were be been it its their his her this that these
+    those there who whom whose which what when where how many much do does did has have had not no any all each every i
+    me my we us our you your can could would please show list give find get tell as if so s""".split()  # noqa: SIM905
+)
+"""Words that neither begin nor end what is named, unless nothing else is left of a name."""
+
+Item = tuple[str, str]
+"""A table, with an empty column, or a column."""
+Place = tuple[int, int]
+"""Where a phrase begins and ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """What a phrase of the question may mean.
+
+    Attributes:
+        words: the phrase, as the question says it.
+        items: tables as ``table``, columns as ``table.column``, as M-Schema prints the names; the likeliest first.
+    """
+
+    words: str
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Phrase:
+    item: Item
+    stems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """What a question names in a schema, and what goes with it.
+
+    Attributes:
+        mentions: in the question's order.
+        rows: for each table that is mentioned, the column that says what a row is called.
+        joins: the foreign keys between these tables, as SQL says them.
+    """
+
+    mentions: tuple[Mention, ...]
+    rows: tuple[str, ...] = ()
+    joins: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """What a prompt shows: ``words = name`` for each mention, then a line for each row and join."""
+        lines = [f"{mention.words} = {', '.join(mention.items)}" for mention in self.mentions]
+        lines += [f"row = {row}" for row in self.rows]
+        return "\n".join([*lines, *self.joins]) or "None"
+
+
+class _Index:
+    """The phrases of a schema by their words, how rare each word is in it, and how its tables hang together."""
+
+    def __init__(self, schema: MSchema) -> None:
+        phrases = dict.fromkeys(_phrases(schema))
+        self.values: dict[str, list[Item]] = defaultdict(list)
+        for table, column, field in schema.columns():
+            for value in field["examples"]:
+                if sum(c.isalpha() for c in value) > 1:
+                    self.values[value.lower()].append((table, column))
+        self.by_stem: dict[str, list[_Phrase]] = defaultdict(list)
+        for phrase in phrases:
+            for word in set(phrase.stems):
+                self.by_stem[word].append(phrase)
+        known = Counter(word for phrase in phrases for word in set(phrase.stems))
+        self.rarity = {word: 1 + math.log(len(phrases) / n) for word, n in known.items()}
+        keys = {(str(k[i]), str(k[i + 1])) for k in schema.foreign_keys for i in (0, 3)}
+        kinds = {(t, c): column_kind(c, field, (t, c) in keys) for t, c, field in schema.columns()}
+        self.rows: dict[str, str] = {}
+        for kind in ("label", "key"):
+            for (table, column), its in kinds.items():
+                if its == kind:
+                    self.rows.setdefault(table, column)
+        self.graph = nx.MultiGraph()
+        for key in schema.foreign_keys:
+            table, column, other, ref = (str(key[i]) for i in (0, 1, 3, 4))
+            if table in schema.tables and other in schema.tables and table != other:
+                self.graph.add_edge(table, other, key=(table, column, other, ref))
+
+
+def _phrases(schema: MSchema) -> Iterable[_Phrase]:
+    for table, info in schema.tables.items():
+        for text in (humanize(table), spoken(info["comment"])):
+            yield from _phrase((table, ""), text)
+    for table, column, field in schema.columns():
+        for text in (humanize(column), spoken(field["comment"]), field["comment"]):
+            yield from _phrase((table, column), text)
+
+
+def _phrase(item: Item, text: str) -> Iterable[_Phrase]:
+    words = [stem(w) for w in _WORD.findall(text.lower())]
+    stems = tuple(w for w in words if w not in _SILENT) or tuple(words)
+    if stems:
+        yield _Phrase(item, stems)
+
+
+@lru_cache(maxsize=256)
+def _index(db_schema: str) -> _Index:
+    return _Index(MSchema.from_text(db_schema))
+
+
+def is_m_schema(db_schema: str) -> bool:
+    """Whether a schema's text is M-Schema, so that there is something to link to."""
+    try:
+        return bool(_index(db_schema))
+    except DataError:
+        return False
+
+
+def schema_links(db_schema: str, question: str) -> Links:
+    """What a question names in a schema.
+
+    Args:
+        db_schema: M-Schema text.
+        question: with its evidence, if there is any.
+
+    Raises:
+        DataError: ``db_schema`` is not M-Schema.
+    """
+    index = _index(db_schema)
+    found = _found(index, question)
+    named = {table for scores in found.values() for table, column in scores if not column}
+    mentions = []
+    tables: dict[str, None] = {}
+    for (start, end), scores in sorted(found.items()):
+        items = _likeliest(scores, named)
+        mentions.append(Mention(" ".join(question[start:end].split()), tuple(map(_printed, items))))
+        tables |= dict.fromkeys([table for table, column in items if not column] or [items[0][0]])
+    several = list(tables)[:MOST_TABLES]
+    rows = tuple(_printed((table, index.rows[table])) for table in several if table in index.rows)
+    return Links(tuple(islice(dict.fromkeys(mentions), MOST_MENTIONS)), rows, _joins(index, several))
+
+
+def _joins(index: _Index, tables: Sequence[str]) -> tuple[str, ...]:
+    """The foreign keys on the shortest ways between tables."""
+    keys: dict[tuple[str, str, str, str], None] = {}
+    for a, b in combinations([t for t in tables if t in index.graph], 2):
+        if nx.has_path(index.graph, a, b):
+            way = nx.shortest_path(index.graph, a, b)
+            if len(way) <= LONGEST_WAY:
+                keys |= dict.fromkeys(key for here, there in pairwise(way) for key in index.graph[here][there])
+    return tuple(
+        f"{printed_name(t)} JOIN {printed_name(u)} ON {_printed((t, c))} = {_printed((u, d))}"
+        for t, c, u, d in islice(keys, MOST_JOINS)
+    )
+
+
+def _found(index: _Index, question: str) -> dict[Place, dict[Item, float]]:
+    """Places in the question, as characters, and what they may mean, with scores."""
+    words = [(m.start(), m.end(), stem(m[0].lower())) for m in _WORD.finditer(question)]
+    spans = _spans(index, words)
+    values = _values(index, question)
+    found = {place: dict.fromkeys(columns, math.inf) for place, columns in values.items()}
+    tables: dict[Place, float] = {}
+    for of_tables in (True, False):
+        taken = dict.fromkeys(values, math.inf)
+        scored = {s: {i: x for i, x in scores.items() if of_tables == (not i[1])} for s, scores in spans.items()}
+        for first, last in sorted(filter(scored.get, scored), key=lambda s: (-max(scored[s].values()), s)):
+            place = words[first][0], words[last][1]
+            best = max(scored[first, last].values())
+            # A table may be named inside a column's words ("number of orders"), a column not inside a table's.
+            if _overlaps(place, taken, 0) or _overlaps(place, tables, best):
+                continue
+            taken[place] = best
+            least = NEARLY * best if of_tables else max(NEARLY * best, tables.get(place, 0.0))
+            if of_tables:
+                tables[place] = best
+            found.setdefault(place, {}).update({i: x for i, x in scored[first, last].items() if x >= least})
+    return found
+
+
+def _overlaps(place: Place, others: Mapping[Place, float], score: float) -> bool:
+    """Whether another place, with a better score, shares a word with this one."""
+    return any(x > score and place[0] < end and start < place[1] for (start, end), x in others.items())
+
+
+def _spans(index: _Index, words: Sequence[tuple[int, int, str]]) -> dict[Place, dict[Item, float]]:
+    """For spans of the question's words, what they may mean and how well: rarity said × share said."""
+    found: dict[Place, dict[Item, float]] = defaultdict(dict)
+    for first, (_, _, word) in enumerate(words):
+        for phrase in index.by_stem.get(word, ()):
+            if word in _SILENT and len(phrase.stems) > 1:
+                continue
+            left, last, said = Counter(phrase.stems), first, 0.0
+            for at in range(first, len(words)):
+                here = words[at][2]
+                if left[here] > 0:
+                    left[here] -= 1
+                    said += index.rarity[here]
+                    last = at
+                elif here not in _SILENT:
+                    break
+            share = said / sum(index.rarity[w] for w in phrase.stems)
+            if share >= LEAST_COVERED:
+                scores = found[first, last]
+                scores[phrase.item] = max(scores.get(phrase.item, 0.0), said * share)
+    return found
+
+
+def _values(index: _Index, question: str) -> dict[Place, list[Item]]:
+    """Where the question says an example value, and which columns show it; the longest where several overlap."""
+    lower = question.lower() if len(question.lower()) == len(question) else question
+    found = []
+    for value, columns in index.values.items():
+        at = lower.find(value)
+        end = at + len(value)
+        if at >= 0 and not (lower[at - 1 : at].isalnum() or lower[end : end + 1].isalnum()):
+            found.append((at, end, columns))
+    kept: dict[Place, list[Item]] = {}
+    for at, end, columns in sorted(found, key=lambda f: f[0] - f[1]):
+        if all(end <= a or at >= b for a, b in kept):
+            kept[at, end] = columns
+    return kept
+
+
+def _likeliest(scores: Mapping[Item, float], named: set[str]) -> list[Item]:
+    """Tables, then columns, the best first; of columns, those of tables that the question names, if there are any."""
+    here = {item for item in scores if item[0] in named and item[1]}
+    items = [item for item in scores if not item[1] or not here or item in here]
+    return sorted(items, key=lambda item: (item[1] != "", -scores[item]))[:MOST_MEANINGS]
+
+
+def _printed(item: Item) -> str:
+    return ".".join(printed_name(name) for name in item if name)

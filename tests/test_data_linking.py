@@ -1,0 +1,139 @@
+"""Schema linking: words of a question and the names in a schema that they stand for."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from askguru_lib.data.linking import MOST_JOINS, MOST_MEANINGS, MOST_MENTIONS, Links, Mention, schema_links
+from askguru_lib.data.prompts import TEMPLATES, build_prompt
+from askguru_lib.databases.m_schema import MSchema
+from askguru_lib.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    schema = MSchema("works")
+    schema.add_table("WERK", comment="plants")
+    schema.add_field("WERK", "WERKS", "TEXT", primary_key=True, comment="plant code")
+    schema.add_field("WERK", "NAME1", "TEXT", comment="plant name", examples=["Hafen Works", "Sued"])
+    schema.add_table("EQUI", comment="equipment")
+    schema.add_field("EQUI", "EQUNR", "TEXT", primary_key=True, comment="equipment number")
+    schema.add_field("EQUI", "EQKTX", "TEXT", comment="name", examples=["Pump 7"])
+    schema.add_field("EQUI", "INBDT", "DATE", comment="start-up date", examples=["2001-02-03"])
+    schema.add_field("EQUI", "order", "TEXT", comment="")
+    schema.add_field("EQUI", "net value", "REAL", comment="")
+    schema.add_field("EQUI", "odd.name", "REAL", comment="purchase price")
+    schema.add_table("category", comment="")
+    schema.add_field("category", "statusCode", "TEXT", comment="")
+    return schema.to_mschema()
+
+
+def linked(text: str, question: str) -> dict[str, tuple[str, ...]]:
+    return {mention.words: mention.items for mention in schema_links(text, question).mentions}
+
+
+@pytest.mark.parametrize(
+    ("question", "words", "item"),
+    [
+        ("Which plants are there?", "plants", "WERK"),
+        ("What is the start-up date of each?", "start-up date", "EQUI.INBDT"),
+        ("Show the START-UP DATES", "START-UP DATES", "EQUI.INBDT"),
+        ("List all status codes", "status codes", "category.statusCode"),
+        ("How many categories do we have?", "categories", "category"),
+        ("the net value, please", "net value", "EQUI.net value"),
+        ("its purchase price", "purchase price", 'EQUI."odd.name"'),
+        ("What happened at hafen works?", "hafen works", "WERK.NAME1"),
+        ("Is 'Pump 7' new?", "Pump 7", "EQUI.EQKTX"),
+        ("the plant's name", "plant's name", "WERK.NAME1"),
+        ("the name of the plant", "name of the plant", "WERK.NAME1"),
+    ],
+)
+def test_words_of_names_comments_and_values_are_linked(text: str, question: str, words: str, item: str):
+    assert linked(text, question)[words][0] == item
+
+
+def test_a_longer_phrase_wins_over_a_shorter_one(text: str):
+    assert "date" not in linked(text, "the start-up date")
+
+
+def test_of_columns_that_are_called_alike_those_of_a_named_table_are_meant(text: str):
+    assert linked(text, "names")["names"] == ("EQUI.EQKTX",)
+    assert "EQUI.EQKTX" in linked(text, "names of the equipment")["names"]
+
+
+def test_an_unknown_word_and_a_function_word_are_linked_to_nothing(text: str):
+    assert schema_links(text, "How many of the unicorns are there?") == Links(())
+    assert str(Links(())) == "None"
+
+
+def test_part_of_a_word_is_not_a_value(text: str):
+    assert "Sued" not in linked(text, "Who pursued it?")
+    assert not any(words.lower() == "sued" for words in linked(text, "Who pursued it?"))
+
+
+def test_links_come_in_the_questions_order_and_once(text: str):
+    assert list(linked(text, "start-up date and net value and start-up date")) == ["start-up date", "net value"]
+
+
+def test_the_text_has_one_link_a_line():
+    links = Links((Mention("a", ("t.a", "u.a")), Mention("b", ("b",))), ("t.name",), ("t JOIN u ON t.a = u.a",))
+    assert str(links) == "a = t.a, u.a\nb = b\nrow = t.name\nt JOIN u ON t.a = u.a"
+
+
+def test_a_table_inside_a_columns_words_is_named_and_not_the_reverse(text: str):
+    found = linked(text, "the number of equipment")
+    assert found == {"number of equipment": ("EQUI.EQUNR",), "equipment": ("EQUI",)}
+
+
+def test_rows_and_joins_of_what_is_mentioned_are_said():
+    schema = MSchema("shop")
+    for table in ("customers", "orders", "lines", "colours"):
+        schema.add_table(table)
+        schema.add_field(table, "id", "INTEGER", primary_key=True)
+    schema.add_field("customers", "full_name", "TEXT")
+    schema.add_field("orders", "customer_id", "INTEGER")
+    schema.add_field("lines", "order_id", "INTEGER")
+    schema.add_foreign_key("orders", "customer_id", None, "customers", "id")
+    schema.add_foreign_key("lines", "order_id", None, "orders", "id")
+    links = schema_links(schema.to_mschema(), "lines of customers")
+    assert links.rows == ("lines.id", "customers.full_name")
+    on_the_way = {
+        "orders JOIN customers ON orders.customer_id = customers.id",
+        "lines JOIN orders ON lines.order_id = orders.id",
+    }
+    assert set(links.joins) == on_the_way
+    assert schema_links(schema.to_mschema(), "lines and colours").joins == ()
+
+
+def test_what_is_not_m_schema_is_refused(text: str):
+    with pytest.raises(DataError, match="not M-Schema"):
+        schema_links("CREATE TABLE t (a int)", "a?")
+
+
+@pytest.mark.parametrize("order", ["schema_first", "question_first"])
+@pytest.mark.parametrize("task", TEMPLATES)
+def test_a_prompt_has_its_links_behind_the_evidence(text: str, task: str, order: str):
+    given = {"db_schema": text, "question": "Which plants?", "evidence": "By start-up date.", "order": order}
+    without, with_links = build_prompt(task, **given), build_prompt(task, links=True, **given)
+    block = "\n【Links】\nplants = WERK\nstart-up date = EQUI.INBDT\nrow = WERK.NAME1\nrow = EQUI.EQKTX"
+    assert with_links.replace(block, "") == without
+    assert f"By start-up date.{block}" in with_links
+
+
+def test_another_schema_format_has_no_links():
+    given = {"db_schema": "(:Person)-[:KNOWS]->(:Person)", "question": "Who knows whom?"}
+    assert build_prompt("nl2cypher", links=True, **given) == build_prompt("nl2cypher", **given)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=200))
+def test_any_question_is_read(question: str):
+    schema = MSchema("d")
+    schema.add_table("Ünits", comment="İ things, of 5")
+    schema.add_field("Ünits", "a_b", "TEXT", comment="first a", examples=["İx", "b c"])
+    links = schema_links(schema.to_mschema(), question)
+    assert len(links.mentions) <= MOST_MENTIONS
+    assert len(links.joins) <= MOST_JOINS
+    for mention in links.mentions:
+        assert 0 < len(mention.items) <= MOST_MEANINGS
+        assert mention.words in " ".join(question.split())
