@@ -36,6 +36,9 @@ def main() -> None:
     parser.add_argument("--names", nargs="*", default=list(TRAINING), help="databases")
     parser.add_argument("--questions", type=int, default=40, help="synthesised ones per database")
     parser.add_argument("--written", action="store_true", help="the hand-written ones, too")
+    parser.add_argument(
+        "--engine", default="sqlite", help="sqlite, duckdb or postgresql; the latter two synthesised only"
+    )
     parser.add_argument("--no-links", action="store_true", help="prompts without schema links")
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
@@ -47,7 +50,7 @@ def main() -> None:
     sets: dict[str, list[dict[str, Any]]] = {"synthesised": [], "hand-written": []}
     results = []
     with tempfile.TemporaryDirectory() as folder:
-        connections = load_connections(build_all(Path(folder), tuple(args.names), "sqlite"))
+        connections = load_connections(build_all(Path(folder), tuple(args.names), args.engine))
         with Executor.from_config(connections, config.execution) as executor:
             for name in args.names:
                 schema = SchemaEngine(engine=connections.engine(name), db_name=name).mschema
@@ -55,11 +58,11 @@ def main() -> None:
                 def run(queries: list[str], name: str = name) -> list[Any]:
                     return executor.run_many([(name, sql) for sql in queries])
 
-                raw = {"synthesised": synthesize(schema, n=args.questions, seed=args.seed, execute=run)}
-                raw |= {"hand-written": bank(name)} if args.written else {}
+                drawn = synthesize(schema, n=args.questions, seed=args.seed, execute=run, dialect=args.engine)
+                raw = {"synthesised": drawn} | ({"hand-written": bank(name)} if args.written else {})
                 for kind, items in raw.items():
                     sets[kind] += [
-                        {"id": f"{name}/{i}", "db_name": name, "question": item["question"], "sql_type": "sqlite",
+                        {"id": f"{name}/{i}", "db_name": name, "question": item["question"], "sql_type": args.engine,
                          "evidence": item.get("evidence") or "", "db_schema": schema.to_mschema(), "sql": item["SQL"]}
                         for i, item in enumerate(items)
                     ]  # fmt: skip

@@ -11,8 +11,10 @@ import sqlalchemy as sa
 import sqlglot
 from faker import Faker
 
+from askguru_lib.data.synthesis import synthesize
 from askguru_lib.databases import samples
 from askguru_lib.databases.connection import load_connections
+from askguru_lib.databases.executor import Executor
 from askguru_lib.databases.samples import building, server
 from askguru_lib.databases.schema_engine import SchemaEngine
 from askguru_lib.errors import DatabaseError
@@ -233,6 +235,18 @@ def test_one_definition_builds_on_every_engine(name, folder, others):
         query = sa.select(*(sa.column(c.name) for c in table.columns)).select_from(sa.table(table.name))
         with lite.connect() as a, other.connect() as b:
             assert plain(a.execute(query)) == plain(b.execute(query))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["plant", "retail", "airline"])
+def test_what_the_grammar_writes_runs_on_every_engine(name, others):
+    about = SchemaEngine(others.engine(name), name, max_examples=20)
+    dialect = {"duckdb": "duckdb", "postgresql": "postgresql"}[others.engine(name).dialect.name]
+    pairs = synthesize(about.mschema, 150, seed=5, meanings=about.meanings, dialect=dialect)
+    with Executor(others, workers=1) as executor:
+        results = executor.run_many([(name, p["SQL"]) for p in pairs])
+    assert [(p["SQL"], r.failure) for p, r in zip(pairs, results, strict=True) if r.failure] == []
+    assert any("TO_CHAR" in p["SQL"] or "STRFTIME" in p["SQL"] for p in pairs)
 
 
 @pytest.mark.slow

@@ -11,9 +11,10 @@ from typing import Any, Protocol
 import sqlglot
 from sqlglot import exp
 
+from askguru_lib.data.dialects import render_in
 from askguru_lib.data.grammar import Grammar
 from askguru_lib.data.mutations import corrupt
-from askguru_lib.data.trees import SQLGLOT_DIALECTS, render
+from askguru_lib.data.trees import SQLGLOT_DIALECTS
 from askguru_lib.databases.executor import Result
 from askguru_lib.databases.m_schema import MSchema
 from askguru_lib.errors import DataError
@@ -57,6 +58,7 @@ def synthesize(
     execute: Callable[[list[str]], Sequence[Result]] | None = None,
     exclude: Iterable[str] = (),
     meanings: Mapping[str, Mapping[str, str]] | None = None,
+    dialect: str = "sqlite",
 ) -> list[dict[str, str]]:
     """Draw ``n`` pairs from the grammar over a database's schema.
 
@@ -65,6 +67,7 @@ def synthesize(
         execute: runs a list of queries; pairs that fail, return nothing, or return only NULLs are thrown away.
         exclude: normalised SQL or normalised questions that must not be drawn again (another split's).
         meanings: ``{"table.column": {code: meaning}}``, for questions that say what a code stands for.
+        dialect: of the queries; the engine's that runs them.
 
     Returns:
         Raw-format records, no two with the same question or the same normalised SQL; fewer than ``n`` when the schema
@@ -82,8 +85,8 @@ def synthesize(
                 if len(batch) == BATCH:
                     break
                 continue
-            sql = render(pair.tree)
-            keys = {normalize_sql(sql), normalize_question(pair.question)}
+            sql = render_in(pair.tree, mschema, dialect)
+            keys = {normalize_sql(sql, dialect), normalize_question(pair.question)}
             if keys & seen:
                 continue
             seen |= keys

@@ -81,6 +81,7 @@ class Part:
         skip: most positions that are left out, see :func:`askguru_lib.training.corpus.pack`.
         by_comment: share of documents in the words of comments alone.
         linking: share of documents that ask for columns instead of queries.
+        elsewhere: share of documents in another dialect than SQLite.
         links: share of documents whose prompts link the question's words to the schema.
         alike: all documents of a step have the same number of tables, so that no process waits long for another.
     """
@@ -93,6 +94,7 @@ class Part:
     by_comment: float = 0.0
     linking: float = 0.0
     links: float = 0.0
+    elsewhere: float = 0.0
     alike: bool = False
 
 
@@ -100,8 +102,8 @@ LINKED = 0.85
 """Share of documents whose prompts have links: the model is to read prompts without them, too."""
 CURRICULUM = (
     Part(430, (1, 3), 6, links=LINKED),
-    Part(1440, (2, 5), 8, (0.06, 0.03), 300, 0.3, links=LINKED, alike=True),
-    Part(math.inf, (3, 7), 9, (0.08, 0.04), 500, 0.3, links=LINKED, alike=True),
+    Part(1440, (2, 5), 8, (0.06, 0.03), 300, 0.3, links=LINKED, elsewhere=0.15, alike=True),
+    Part(math.inf, (3, 7), 9, (0.08, 0.04), 500, 0.3, links=LINKED, elsewhere=0.15, alike=True),
 )
 """Small schemas until copying works, then schemas as long as real ones."""
 
@@ -216,7 +218,8 @@ def stream(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase, step: int, pl
         tables = (random.Random(f"{recipe.seed}/{step}").randint(*tables),) * 2
     return random_document(tokenizer, rng, questions=recipe.questions_per_document, tables=tables,
                            max_columns=part.columns, shares=part.shares, max_skip=part.skip,
-                           by_comment=part.by_comment, linking=part.linking, links=part.links)  # fmt: skip
+                           by_comment=part.by_comment, linking=part.linking, links=part.links,
+                           elsewhere=part.elsewhere)  # fmt: skip
 
 
 class Documents(Dataset[Document]):

@@ -18,6 +18,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from askguru_lib.data import phrasing
+from askguru_lib.data.dialects import render_in
 from askguru_lib.data.grammar import Grammar, Pair, identifier
 from askguru_lib.data.mutations import mutate
 from askguru_lib.data.patterns import PATTERNS, PLAIN, Pattern
@@ -29,6 +30,7 @@ from askguru_lib.training.random_schemas import random_database
 PREVIEW_ROWS = 3
 CONTEXT_WEIGHT = 0.3
 SELECTION_LABELS = "ABCD"
+OTHER_DIALECTS = ("postgresql", "mysql", "duckdb")
 
 
 @dataclass(frozen=True)
@@ -87,11 +89,13 @@ def tasks(
     shares: tuple[float, float],
     patterns: Mapping[Pattern, float] = PATTERNS,
     links: bool = False,
+    dialect: str = "sqlite",
 ) -> list[Task]:
     """``count`` tasks on one schema: questions of ``patterns``, and by ``shares`` refinements and selections.
 
     Args:
         links: say in the prompts what the words of a question are called in the schema.
+        dialect: of plain questions; refinements and selections are SQLite's, whose messages are real.
     """
     paper: PaperDatabase | None = None
     out: list[Task] = []
@@ -108,7 +112,10 @@ def tasks(
             if task:
                 out.append(task)
             continue
-        prompt = build_prompt("nl2sqlite", db_schema=text, question=pair.question, evidence=pair.evidence, links=links)
+        sql = render_in(pair.tree, schema, dialect)
+        prompt = build_prompt(
+            f"nl2{dialect}", db_schema=text, question=pair.question, evidence=pair.evidence, links=links
+        )
         out.append(Task(prompt.removeprefix(text), sql))
     return out
 
@@ -219,10 +226,12 @@ def random_document(
     by_comment: float = 0.0,
     linking: float = 0.0,
     links: float = 0.0,
+    elsewhere: float = 0.0,
 ) -> Document:
     """A document over a database drawn at random; drawn again if it is longer than ``max_tokens``.
 
     Args:
+        elsewhere: share of documents in another dialect than SQLite.
         links: share of documents whose prompts link the question's words to the schema.
         linking: share of documents with :func:`linking_tasks`, three times as many as ``questions``.
         max_skip: half of the documents leave out up to this many positions at two places (see :func:`pack`).
@@ -244,7 +253,9 @@ def random_document(
             items = linking_tasks(grammar, text, 3 * questions, rng)
         else:
             patterns = PLAIN if only_comments else PATTERNS
-            items = tasks(database.schema, grammar, text, questions, rng, shares, patterns, with_links)
+            dialect = rng.choice(OTHER_DIALECTS) if rng.random() < elsewhere else "sqlite"
+            others = shares if dialect == "sqlite" else (0.0, 0.0)
+            items = tasks(database.schema, grammar, text, questions, rng, others, patterns, with_links, dialect)
         skips = [(rng.random(), rng.randint(0, max_skip // 2)) for _ in range(2 if rng.random() < 0.5 else 0)]
         document = pack(tokenizer, text, items, skips=tuple(skips))
         if items and len(document.ids) <= max_tokens:
