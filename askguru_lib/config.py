@@ -54,6 +54,9 @@ class DatabasesConfig(Section):
 class SchemaConfig(Section):
     example_num: int = Field(2, ge=0, le=10, description="Example values shown per column in M-Schema.")
     show_type_detail: bool = Field(False, description="Show the bracket of a type, VARCHAR(20), in M-Schema.")
+    max_values: int = Field(
+        2000, ge=0, description="Distinct values per text column in which a question's words are searched; 0: none."
+    )
 
 
 class ExecutionConfig(Section):

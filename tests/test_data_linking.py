@@ -71,6 +71,18 @@ def test_part_of_a_word_is_not_a_value(text: str):
     assert not any(words.lower() == "sued" for words in linked(text, "Who pursued it?"))
 
 
+def test_a_value_of_the_data_is_linked_to_the_columns_that_the_schema_shows(text: str):
+    values = {"Bergen": [["WERK", "NAME1"], ["WERK", "gone"]], "Nord": [["gone", "x"]]}
+    links = schema_links(text, "Is it in Bergen or Nord?", values)
+    assert links.mentions == (Mention("Bergen", ("WERK.NAME1",)),)
+
+
+@pytest.mark.parametrize("values", [{"a": "WERK.NAME1"}, {"a": [["WERK"]]}, ["a"], {"a": [[1, 2]]}])
+def test_malformed_values_are_named(text: str, values: object):
+    with pytest.raises(DataError, match="values: expected"):
+        schema_links(text, "a?", values)
+
+
 def test_links_come_in_the_questions_order_and_once(text: str):
     assert list(linked(text, "start-up date and net value and start-up date")) == ["start-up date", "net value"]
 

@@ -52,6 +52,7 @@ def test_a_sound_record_is_processed_with_schema_and_gold(tmp_path: Path, conn: 
         "sql": "SELECT name FROM items ORDER BY name",
         "sql_type": "sqlite",
         "gold": {"rows": 4},
+        "values": {},
         "id": "x1",
         "difficulty": "simple",
     }
@@ -136,11 +137,11 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path, conn: Path, monke
     raw = bank(tmp_path, *({"SQL": f"SELECT {i} FROM items"} for i in range(5)), {"SQL": "SELECT x FROM items"})
     judge, judged = processing._judge, []
 
-    def killed_in_the_second_chunk(chunk, executor, schemas):
+    def killed_in_the_second_chunk(chunk, *rest):
         if judged:
             raise KeyboardInterrupt
         judged.extend(r.idx for r in chunk)
-        return judge(chunk, executor, schemas)
+        return judge(chunk, *rest)
 
     monkeypatch.setattr(processing, "_judge", killed_in_the_second_chunk)
     with pytest.raises(KeyboardInterrupt):
@@ -149,9 +150,9 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path, conn: Path, monke
     with (tmp_path / "out" / "progress.jsonl").open("a") as file:
         file.write('{"processed": {"idx": 2, "sq')
 
-    def watched(chunk, executor, schemas):
+    def watched(chunk, *rest):
         judged.extend(r.idx for r in chunk)
-        return judge(chunk, executor, schemas)
+        return judge(chunk, *rest)
 
     monkeypatch.setattr(processing, "_judge", watched)
     report = process_data(raw, conn, tmp_path / "out", config=CONFIG)

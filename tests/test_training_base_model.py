@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 
 import pytest
 import torch
 from filelock import FileLock
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from askguru_lib.data.grammar import Grammar, identifier
 from askguru_lib.data.prompts import build_prompt, conversation
 from askguru_lib.errors import TrainingError
 from askguru_lib.training import base_model
 from askguru_lib.training.base_model import BaseRecipe, build_model, train_base_model
-from askguru_lib.training.corpus import linking_tasks, random_document, sample_texts
+from askguru_lib.training.corpus import random_document, sample_texts
 from askguru_lib.training.random_schemas import random_database
 from askguru_lib.training.sharing import RowLayout
 from askguru_lib.training.tokenizer import train_tokenizer
@@ -50,27 +50,26 @@ def test_packed_document_holds_the_tokens_of_the_chat_template(tokenizer):
     assert [i for p in parts for i in tokenizer(p)["input_ids"]] == list(whole)
 
 
-def test_linking_tasks_ask_for_one_column_each_in_words_or_by_a_value():
-    asked, by_comment, by_value = 0, 0, 0
-    for seed in range(30):
-        rng = random.Random(seed)
-        database = random_database(rng, (3, 5), 7)
-        text, grammar = database.schema.to_mschema(example_num=2), Grammar(database.schema, rng, database.meanings)
-        grammar.speak_comments()
-        for task in linking_tasks(grammar, text, 20, rng):
-            said = task.rest.removeprefix("\n【Column】\n")
-            columns = {".".join(identifier(x).sql() for x in (c.table, c.name)): c
-                       for t in grammar.tables.values() for c in t.columns}  # fmt: skip
-            column = columns[task.answer]
-            phrase = next((p for p in column.phrases if said == p or said.startswith(f"{p} of the ")), None)
-            by_value += phrase is None
-            assert phrase or (said in column.values and text.count(said) == 1)
-            meant = [c for c in columns.values() if said in c.phrases]
-            assert len(meant) <= 1, "a phrase of two columns is said with its table"
-            asked, by_comment = asked + 1, by_comment + (phrase is not None and column.other_words == column.phrases)
-    assert asked == 600
-    assert by_comment > 100
-    assert by_value > 20
+def test_documents_have_links_and_other_dialects_as_often_as_they_should(tokenizer):
+    linked, dialects = 0, Counter()
+    for seed in range(60):
+        document = random_document(tokenizer, random.Random(seed), questions=2, links=0.5, elsewhere=0.5)
+        text = tokenizer.decode(document.ids)
+        linked += "【Links】" in text
+        dialects.update({name for name in ("SQLite", "PostgreSQL", "MySQL", "DuckDB") if f"Write one {name}" in text})
+    assert 15 < linked < 45
+    assert all(dialects[name] >= 3 for name in ("SQLite", "PostgreSQL", "MySQL", "DuckDB"))
+
+
+def test_values_that_the_schema_does_not_show_are_linked_in_some_documents(tokenizer):
+    def unshown(seed):
+        text = tokenizer.decode(random_document(tokenizer, random.Random(seed), questions=8, links=1.0).ids)
+        schema, *questions = text.split("【Links】")
+        values = [line.split(" = ")[0] for q in questions for line in q.split("[/INST]")[0].splitlines()]
+        said = {v for v in values if any(f"'{v}'" in q for q in questions)}
+        return any(v not in schema.split("【Question】")[0] for v in said)
+
+    assert 3 < sum(unshown(seed) for seed in range(40)) < 40
 
 
 def test_questions_in_a_packed_document_do_not_see_each_other(tokenizer):

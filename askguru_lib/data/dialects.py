@@ -20,8 +20,8 @@ _LETTERS = {"%Y": "YYYY", "%Y-%m": "YYYY-MM", "%m": "MM"}
 def render_in(tree: exp.Query, schema: MSchema, dialect: str) -> str:
     """The text of a query of the grammar in a dialect.
 
-    PostgreSQL folds names that are not quoted to lower case and compares booleans with booleans only; it, MySQL and DuckDB
-    each have a function of their own for a part of a date.
+    PostgreSQL folds names that are not quoted to lower case and compares booleans with booleans only; PostgreSQL,
+    MySQL and DuckDB each have a function of their own for a part of a date.
 
     Args:
         schema: types of the columns; a name is looked up in the tables that the query reads.

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations, islice, pairwise
+from typing import Any
 
 import networkx as nx
 
@@ -44,6 +45,8 @@ _SILENT = frozenset(
 )
 """Words that neither begin nor end what is named, unless nothing else is left of a name."""
 
+Values = Mapping[str, Sequence[Sequence[str]]]
+"""Values of the data, each with ``[table, column]`` of where it stands."""
 Item = tuple[str, str]
 """A table, with an empty column, or a column."""
 Place = tuple[int, int]
@@ -95,6 +98,7 @@ class _Index:
 
     def __init__(self, schema: MSchema) -> None:
         phrases = dict.fromkeys(_phrases(schema))
+        self.columns = {(table, column) for table, column, _ in schema.columns()}
         self.values: dict[str, list[Item]] = defaultdict(list)
         for table, column, field in schema.columns():
             for value in field["examples"]:
@@ -141,6 +145,15 @@ def _index(db_schema: str) -> _Index:
     return _Index(MSchema.from_text(db_schema))
 
 
+def well_formed(values: Any) -> bool:
+    """Whether a record's ``values`` are ``{text: [[table, column], …]}``."""
+    return isinstance(values, Mapping) and all(
+        isinstance(places, Sequence)
+        and all(isinstance(p, Sequence) and len(p) == 2 and all(isinstance(name, str) for name in p) for p in places)
+        for places in values.values()
+    )
+
+
 def is_m_schema(db_schema: str) -> bool:
     """Whether a schema's text is M-Schema, so that there is something to link to."""
     try:
@@ -149,18 +162,24 @@ def is_m_schema(db_schema: str) -> bool:
         return False
 
 
-def schema_links(db_schema: str, question: str) -> Links:
+def schema_links(db_schema: str, question: str, values: Values | None = None) -> Links:
     """What a question names in a schema.
 
     Args:
         db_schema: M-Schema text.
         question: with its evidence, if there is any.
+        values: what the question says of the data, and ``[table, column]`` of where that stands
+            (:meth:`askguru_lib.databases.values.ValueIndex.mentioned`); columns that the schema does not show are
+            passed over.
 
     Raises:
-        DataError: ``db_schema`` is not M-Schema.
+        DataError: ``db_schema`` is not M-Schema, or ``values`` are malformed.
     """
+    if values and not well_formed(values):
+        raise DataError(f"expected {{text: [[table, column], …]}}, got {values!r}"[:300], where="values",
+                        hint="askguru process writes them")  # fmt: skip
     index = _index(db_schema)
-    found = _found(index, question)
+    found = _found(index, question, values or {})
     named = {table for scores in found.values() for table, column in scores if not column}
     mentions = []
     tables: dict[str, None] = {}
@@ -187,11 +206,11 @@ def _joins(index: _Index, tables: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def _found(index: _Index, question: str) -> dict[Place, dict[Item, float]]:
+def _found(index: _Index, question: str, given: Values) -> dict[Place, dict[Item, float]]:
     """Places in the question, as characters, and what they may mean, with scores."""
     words = [(m.start(), m.end(), stem(m[0].lower())) for m in _WORD.finditer(question)]
     spans = _spans(index, words)
-    values = _values(index, question)
+    values = _values(index, question, given)
     found = {place: dict.fromkeys(columns, math.inf) for place, columns in values.items()}
     tables: dict[Place, float] = {}
     for of_tables in (True, False):
@@ -239,11 +258,17 @@ def _spans(index: _Index, words: Sequence[tuple[int, int, str]]) -> dict[Place, 
     return found
 
 
-def _values(index: _Index, question: str) -> dict[Place, list[Item]]:
-    """Where the question says an example value, and which columns show it; the longest where several overlap."""
+def _values(index: _Index, question: str, given: Values) -> dict[Place, list[Item]]:
+    """Where the question says a value, and which columns have it; the longest where several overlap."""
     lower = question.lower() if len(question.lower()) == len(question) else question
+    known = dict(index.values)
+    for value, places in given.items():
+        shown = [(table, column) for table, column in places if (table, column) in index.columns]
+        known[value.lower()] = list(dict.fromkeys([*known.get(value.lower(), []), *shown]))
     found = []
-    for value, columns in index.values.items():
+    for value, columns in known.items():
+        if not columns:
+            continue
         at = lower.find(value)
         end = at + len(value)
         if at >= 0 and not (lower[at - 1 : at].isalnum() or lower[end : end + 1].isalnum()):

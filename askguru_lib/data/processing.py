@@ -31,6 +31,7 @@ from askguru_lib.data.stability import unstable
 from askguru_lib.databases.connection import DatabaseConnections, load_connections
 from askguru_lib.databases.executor import Executor, Result
 from askguru_lib.databases.schema_engine import SchemaEngine
+from askguru_lib.databases.values import ValueIndex
 from askguru_lib.errors import DatabaseError, DataError
 
 REASONS = ("malformed", "unknown_database", "error", "timeout", "empty", "non_deterministic")
@@ -109,7 +110,7 @@ def process_data(
         raise DataError("no connections are given", where=str(raw_path), hint="give a db_conn.json")
     connections = load_connections(db_conn_config)
     total, used = _survey(raw_path)
-    schemas = _schemas(connections, [db_id for db_id in connections.db_ids if db_id in used], config, warnings)
+    schemas, values = _schemas(connections, [db for db in connections.db_ids if db in used], config, warnings)
     fingerprint = _fingerprint(raw_path, connections, schemas, config)
     report = ProcessingReport(folder / f"processed_{connections.dialect}.jsonl", folder / "rejected.jsonl")
     if resume and (done := _finished(report, fingerprint)):
@@ -117,7 +118,7 @@ def process_data(
 
     outcomes = folder / "progress.jsonl"
     with Executor.from_config(connections, config.execution) as executor:
-        _run_all(raw_path, total, outcomes, fingerprint, resume, executor, schemas)
+        _run_all(raw_path, total, outcomes, fingerprint, resume, executor, schemas, values)
     reasons: Counter[str] = Counter()
     write_jsonl(report.processed, _outcomes(outcomes, "processed"))
     write_jsonl(report.rejected, _counted(_outcomes(outcomes, "rejected"), reasons))
@@ -151,20 +152,22 @@ def _survey(path: Path) -> tuple[int, set[str]]:
 
 def _schemas(
     connections: DatabaseConnections, db_ids: Sequence[str], config: RunConfig, warnings: list[str]
-) -> dict[str, str]:
-    shown, schemas = config.schema_, {}
+) -> tuple[dict[str, str], dict[str, ValueIndex]]:
+    shown, schemas, values = config.schema_, {}, {}
     for db_id in tqdm(db_ids, desc="schemas", unit="db", delay=2, file=sys.stderr):
         engine = SchemaEngine(connections.engine(db_id), db_id)
         schemas[db_id] = engine.mschema.to_mschema(
             example_num=shown.example_num, show_type_detail=shown.show_type_detail
         )
-        warnings += (f"{db_id}: {warning}" for warning in engine.warnings)
-    return schemas
+        values[db_id] = ValueIndex(connections.engine(db_id), engine.mschema, shown.max_values)
+        warnings += (f"{db_id}: {warning}" for warning in (*engine.warnings, *values[db_id].warnings))
+    return schemas, values
 
 
 def _fingerprint(raw: Path, connections: DatabaseConnections, schemas: dict[str, str], config: RunConfig) -> str:
     files = {db_id: file_hash(path) for db_id in schemas if (path := connections.path(db_id))}
-    decisive = [file_hash(raw), files, schemas, config.execution.model_dump(), connections.dialect]
+    limits = [config.execution.model_dump(), config.schema_.max_values]
+    decisive = [file_hash(raw), files, schemas, limits, connections.dialect]
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
@@ -188,6 +191,7 @@ def _run_all(
     resume: bool,
     executor: Executor,
     schemas: dict[str, str],
+    values: dict[str, ValueIndex],
 ) -> None:
     """Append one outcome per record, in the file's order, to a journal that survives a kill."""
     first = next((value for _, value in _lines_or_nothing(outcomes)), None) if resume else None
@@ -199,7 +203,7 @@ def _run_all(
         with tqdm(total=total, initial=done, desc="gold queries", unit="query", delay=2, file=sys.stderr) as bar:
             remaining = islice(raws, done, None)
             while chunk := list(islice(remaining, CHUNK)):
-                journal.append(*_judge(chunk, executor, schemas))
+                journal.append(*_judge(chunk, executor, schemas, values))
                 bar.update(len(chunk))
 
 
@@ -220,7 +224,9 @@ def _counted(records: Iterator[dict[str, Any]], reasons: Counter[str]) -> Iterat
         yield record
 
 
-def _judge(chunk: Sequence[_Raw], executor: Executor, schemas: dict[str, str]) -> list[dict[str, Any]]:
+def _judge(
+    chunk: Sequence[_Raw], executor: Executor, schemas: dict[str, str], values: dict[str, ValueIndex]
+) -> list[dict[str, Any]]:
     faults: dict[int, tuple[str, str]] = {}
     for raw in chunk:
         if fault := _form_fault(raw.value) or _database_fault(raw, schemas):
@@ -237,7 +243,7 @@ def _judge(chunk: Sequence[_Raw], executor: Executor, schemas: dict[str, str]) -
     return [
         _rejected(raw, *faults[raw.idx])
         if raw.idx in faults
-        else _processed(raw, gold[raw.idx], schemas, executor.connections.dialect)
+        else _processed(raw, gold[raw.idx], schemas, values, executor.connections.dialect)
         for raw in chunk
     ]
 
@@ -284,7 +290,10 @@ def _rejected(raw: _Raw, reason: str, message: str) -> dict[str, Any]:
     return {"rejected": {"idx": raw.idx, "reason": reason, "message": message, "record": raw.value}}
 
 
-def _processed(raw: _Raw, result: Result, schemas: dict[str, str], dialect: str) -> dict[str, Any]:
+def _processed(
+    raw: _Raw, result: Result, schemas: dict[str, str], values: dict[str, ValueIndex], dialect: str
+) -> dict[str, Any]:
+    said = values[raw.get("db_id")].mentioned(f"{raw.get('question')}\n{raw.get('evidence')}")
     carried = {name: raw.value[name] for name in _CARRIED if name in raw.value}
     return {
         "processed": {
@@ -296,6 +305,7 @@ def _processed(raw: _Raw, result: Result, schemas: dict[str, str], dialect: str)
             "sql": raw.sql,
             "sql_type": dialect,
             "gold": {"rows": len(result.rows), "elapsed_ms": round(result.elapsed_ms, 1)},
+            "values": said,
             **carried,
         }
     }

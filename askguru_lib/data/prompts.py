@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from string import ascii_uppercase
 from typing import Literal
 
-from askguru_lib.data.linking import is_m_schema, schema_links
+from askguru_lib.data.linking import Values, is_m_schema, schema_links
 from askguru_lib.errors import DataError
 
 PromptOrder = Literal["schema_first", "question_first"]
@@ -134,6 +134,7 @@ def build_prompt(
     error_info: str = "",
     candidates: Sequence[tuple[str, str]] = (),
     links: bool = False,
+    values: Values | None = None,
 ) -> str:
     """Fill in the template of a task.
 
@@ -145,6 +146,7 @@ def build_prompt(
         dialect: for ``self_refine`` and ``sql_select``.
         error_sql, error_info: the query to repair, and the engine's message or its result.
         candidates: ``(sql, result preview)`` pairs to choose from, labelled A, B, C …
+        values: a record's own, for the links: what the question says of the data, and where it stands.
         links: say behind the evidence what the question's words are called in the schema
             (:mod:`askguru_lib.data.linking`); of a schema in another format, such as a graph's, nothing is said.
 
@@ -160,7 +162,7 @@ def build_prompt(
     labels = ascii_uppercase[: len(candidates)]
     known = evidence or "None"
     if links and is_m_schema(db_schema):
-        known += "\n【Links】\n" + str(schema_links(db_schema, f"{question}\n{evidence}"))
+        known += "\n【Links】\n" + str(schema_links(db_schema, f"{question}\n{evidence}", values or {}))
     return TEMPLATES[task_name][order].format(
         db_schema=db_schema,
         question=question,

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from askguru_lib.config import Dialect
 from askguru_lib.data.files import iter_values, read_json
 from askguru_lib.data.leakage import question_key, sql_key
+from askguru_lib.data.linking import well_formed
 from askguru_lib.data.prompts import TASK_DIALECT, TEMPLATES, PromptOrder, build_prompt, conversation
 from askguru_lib.errors import DataError
 
@@ -97,6 +98,7 @@ class Original:
             order=order,
             dialect=self.dialect,
             links=links,
+            values=record.get("values"),
             **extra,
         )
         return conversation(prompt, answer)
@@ -196,6 +198,8 @@ def _original(
         raise _Malformed(f"no {', '.join(missing)}")
     if wrong := [f for f in ("db_name", "question", "db_schema", "sql") if not isinstance(value[f], str)]:
         raise _Malformed(f"'{wrong[0]}' must be a text, got {value[wrong[0]]!r}")
+    if not well_formed(value.get("values") or {}):
+        raise _Malformed(f"'values' must be {{text: [[table, column], …]}}, got {value['values']!r}"[:300])
     if entry.group == "self_refine":
         _check_texts(value["pred_sql_res"], 2, "pred_sql_res")
     if entry.group == "sql_select":

@@ -192,4 +192,5 @@ def selection_samples(
 
 
 def _base(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: record[k] for k in ("db_name", "question", "evidence", "db_schema", "sql", "sql_type")}
+    names = ("db_name", "question", "evidence", "db_schema", "sql", "sql_type")
+    return {name: record[name] for name in names} | ({"values": record["values"]} if record.get("values") else {})

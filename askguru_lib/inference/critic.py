@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Any
 
+from askguru_lib.data.linking import Values
 from askguru_lib.data.prompts import build_prompt
 from askguru_lib.data.synthesis import normalize_sql
 from askguru_lib.databases.executor import Executor, Result
@@ -129,6 +130,7 @@ class SQLCritic:
         exec_results: Sequence[Result],
         dialect: str = "sqlite",
         weights: Sequence[float] | None = None,
+        values: Values | None = None,
     ) -> Selection:
         """Choose for one question.
 
@@ -137,10 +139,11 @@ class SQLCritic:
             candidates: SQL of each.
             exec_results: of executing each.
             weights: what each candidate counts in the vote, by default one; see :func:`likelihoods`.
+            values: of the data that the question says, for the prompt's links.
         """
         item = {
             "question": question, "db_schema": db_schema, "evidence": evidence, "candidates": candidates,
-            "results": exec_results, "dialect": dialect, "weights": weights,
+            "results": exec_results, "dialect": dialect, "weights": weights, "values": values,
         }  # fmt: skip
         return self.select_many([item])[0]
 
@@ -191,6 +194,7 @@ class SQLCritic:
             evidence=item.get("evidence") or "",
             order=self.generator.config.model.prompt_order,
             links=self.generator.config.model.schema_links,
+            values=item.get("values"),
             dialect=item.get("dialect", "sqlite"),
             candidates=[(item["candidates"][c], item["results"][c].preview(rows)) for c in shown],
         )

@@ -92,7 +92,7 @@ def harvest(
             continue
         dialect, candidates = dialect_of(record, config), line["candidates"]
         base = {k: record.get(k) or "" for k in ("id", "db_name", "question", "evidence", "db_schema", "sql")}
-        base["sql_type"] = dialect
+        base |= {"sql_type": dialect, "values": record.get("values") or {}}
         right = [ex(result, gold, record["sql"], dialect) for result in found]
         for candidate, result, good in zip(candidates, found, right, strict=True):
             if candidate["source"] != "repeat":

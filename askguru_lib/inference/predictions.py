@@ -29,6 +29,7 @@ def question_prompt(record: Mapping[str, Any], config: RunConfig) -> str:
         evidence=record.get("evidence") or "",
         order=config.model.prompt_order,
         links=config.model.schema_links,
+        values=record.get("values"),
     )
 
 

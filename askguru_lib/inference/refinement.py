@@ -114,6 +114,7 @@ def refine_prompt(record: Mapping[str, Any], failed: Attempt, generator: Backend
         evidence=record.get("evidence") or "",
         order=generator.config.model.prompt_order,
         links=generator.config.model.schema_links,
+        values=record.get("values"),
         dialect=dialect_of(record, generator.config),
         error_sql=failed.sql,
         error_info=failed.message,

@@ -80,7 +80,6 @@ class Part:
         shares: of refinements and of selections among the tasks.
         skip: most positions that are left out, see :func:`askguru_lib.training.corpus.pack`.
         by_comment: share of documents in the words of comments alone.
-        linking: share of documents that ask for columns instead of queries.
         elsewhere: share of documents in another dialect than SQLite.
         links: share of documents whose prompts link the question's words to the schema.
         alike: all documents of a step have the same number of tables, so that no process waits long for another.
@@ -92,7 +91,6 @@ class Part:
     shares: tuple[float, float] = (0.0, 0.0)
     skip: int = 0
     by_comment: float = 0.0
-    linking: float = 0.0
     links: float = 0.0
     elsewhere: float = 0.0
     alike: bool = False
@@ -218,7 +216,7 @@ def stream(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase, step: int, pl
         tables = (random.Random(f"{recipe.seed}/{step}").randint(*tables),) * 2
     return random_document(tokenizer, rng, questions=recipe.questions_per_document, tables=tables,
                            max_columns=part.columns, shares=part.shares, max_skip=part.skip,
-                           by_comment=part.by_comment, linking=part.linking, links=part.links,
+                           by_comment=part.by_comment, links=part.links,
                            elsewhere=part.elsewhere)  # fmt: skip
 
 

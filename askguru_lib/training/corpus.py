@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from askguru_lib.data import phrasing
 from askguru_lib.data.dialects import render_in
 from askguru_lib.data.grammar import Grammar, Pair, identifier
+from askguru_lib.data.linking import Values
 from askguru_lib.data.mutations import mutate
 from askguru_lib.data.patterns import PATTERNS, PLAIN, Pattern
 from askguru_lib.data.prompts import build_prompt
@@ -30,6 +30,8 @@ from askguru_lib.training.random_schemas import random_database
 PREVIEW_ROWS = 3
 CONTEXT_WEIGHT = 0.3
 SELECTION_LABELS = "ABCD"
+VALUES_KNOWN = 0.7
+"""Share of documents with links in which all values of the data are known, not only those that the schema shows."""
 OTHER_DIALECTS = ("postgresql", "mysql", "duckdb")
 
 
@@ -98,6 +100,8 @@ def tasks(
         dialect: of plain questions; refinements and selections are SQLite's, whose messages are real.
     """
     paper: PaperDatabase | None = None
+    values = _values(grammar) if links and rng.random() < VALUES_KNOWN else {}
+    shown: dict[str, Any] = {"db_schema": text, "links": links, "values": values}
     out: list[Task] = []
     attempts = 0
     while len(out) < count and attempts < 20 * count:
@@ -108,44 +112,27 @@ def tasks(
         sql, roll = render(pair.tree), rng.random()
         if roll < sum(shares):
             paper = paper or PaperDatabase(schema)
-            task = (_refinement if roll < shares[0] else _selection)(schema, paper, text, pair, sql, rng, links)
+            task = (_refinement if roll < shares[0] else _selection)(schema, paper, shown, pair, sql, rng)
             if task:
                 out.append(task)
             continue
         sql = render_in(pair.tree, schema, dialect)
-        prompt = build_prompt(
-            f"nl2{dialect}", db_schema=text, question=pair.question, evidence=pair.evidence, links=links
-        )
-        out.append(Task(prompt.removeprefix(text), sql))
+        prompt = build_prompt(f"nl2{dialect}", **shown, question=pair.question, evidence=pair.evidence)
+        out.append(Task(prompt.removeprefix(shown["db_schema"]), sql))
     return out
 
 
-def linking_tasks(grammar: Grammar, text: str, count: int, rng: random.Random) -> list[Task]:
-    """Schema linking alone: the words for a column, or a value that only one column shows, and its name as answer.
-
-    A query needs only few such look-ups; here each costs a dozen tokens. Two of three are of columns that are said
-    otherwise than they are called, if there are any. The table is said where the words could mean another column, too.
-    """
-    columns = [c for table in grammar.tables.values() for c in table.columns]
-    spoken = [c for c in columns if c.other_words == c.phrases]
-    meant = Counter(phrase for c in columns for phrase in c.phrases)
-    out = []
-    for _ in range(count):
-        column = rng.choice(spoken if spoken and rng.random() < 0.67 else columns)
-        shown = [v for v in column.values if text.count(v) == 1 and len(v) > 2]
-        if shown and rng.random() < 0.12:
-            words = rng.choice(shown)
-        else:
-            words = rng.choice(column.phrases)
-            if meant[words] > 1 or rng.random() < 0.3:
-                words += f" of the {phrasing.singular(rng.choice(grammar.tables[column.table].phrases))}"
-        name = ".".join(identifier(x).sql("sqlite") for x in (column.table, column.name))
-        out.append(Task(f"\n【Column】\n{words}", name))
-    return out
+def _values(grammar: Grammar) -> Values:
+    found: dict[str, list[list[str]]] = {}
+    for table in grammar.tables.values():
+        for column in table.columns:
+            for value in column.values:
+                found.setdefault(value, []).append([column.table, column.name])
+    return {value: places for value, places in found.items() if sum(c.isalpha() for c in value) > 1}
 
 
 def _refinement(
-    schema: MSchema, paper: PaperDatabase, text: str, pair: Pair, sql: str, rng: random.Random, links: bool
+    schema: MSchema, paper: PaperDatabase, shown: Mapping[str, Any], pair: Pair, sql: str, rng: random.Random
 ) -> Task | None:
     broken = mutate(pair.tree, schema, rng)
     if broken is None:
@@ -154,14 +141,14 @@ def _refinement(
     outcome = paper.outcome(wrong)
     if outcome == paper.outcome(sql):
         return None
-    prompt = build_prompt("self_refine", db_schema=text, question=pair.question, evidence=pair.evidence,
-                          error_sql=wrong,
-                          error_info=outcome, links=links)  # fmt: skip
-    return Task(prompt.removeprefix(text), sql)
+    prompt = build_prompt(
+        "self_refine", **shown, question=pair.question, evidence=pair.evidence, error_sql=wrong, error_info=outcome
+    )
+    return Task(prompt.removeprefix(shown["db_schema"]), sql)
 
 
 def _selection(
-    schema: MSchema, paper: PaperDatabase, text: str, pair: Pair, sql: str, rng: random.Random, links: bool
+    schema: MSchema, paper: PaperDatabase, shown: Mapping[str, Any], pair: Pair, sql: str, rng: random.Random
 ) -> Task | None:
     options = {paper.outcome(sql): sql}
     for _ in range(rng.choice([2, 3, 5])):
@@ -172,10 +159,8 @@ def _selection(
         return None
     candidates = [(s, outcome) for outcome, s in list(options.items())[: len(SELECTION_LABELS)]]
     rng.shuffle(candidates)
-    prompt = build_prompt(
-        "sql_select", db_schema=text, question=pair.question, evidence=pair.evidence, candidates=candidates, links=links
-    )
-    return Task(prompt.removeprefix(text), SELECTION_LABELS[[s for s, _ in candidates].index(sql)])
+    prompt = build_prompt("sql_select", **shown, question=pair.question, evidence=pair.evidence, candidates=candidates)
+    return Task(prompt.removeprefix(shown["db_schema"]), SELECTION_LABELS[[s for s, _ in candidates].index(sql)])
 
 
 def pack(
@@ -224,7 +209,6 @@ def random_document(
     max_tokens: int = 2400,
     max_skip: int = 0,
     by_comment: float = 0.0,
-    linking: float = 0.0,
     links: float = 0.0,
     elsewhere: float = 0.0,
 ) -> Document:
@@ -233,29 +217,23 @@ def random_document(
     Args:
         elsewhere: share of documents in another dialect than SQLite.
         links: share of documents whose prompts link the question's words to the schema.
-        linking: share of documents with :func:`linking_tasks`, three times as many as ``questions``.
         max_skip: half of the documents leave out up to this many positions at two places (see :func:`pack`).
-        by_comment: share of documents that ask plain questions in the words of the columns' comments alone. From a
-            comment back to the name before it is what the model learns last.
+        by_comment: share of documents that ask plain questions in the words of the columns' comments alone.
     """
-    only_links = linking > 0 and rng.random() < linking
     with_links = links > 0 and rng.random() < links
-    only_comments = not only_links and rng.random() < by_comment
+    only_comments = rng.random() < by_comment
     while True:
         database = random_database(rng, tables, max_columns)
         text = database.schema.to_mschema(example_num=rng.choice([1, 2, 2, 2, 3]))
         grammar = Grammar(database.schema, rng, database.meanings)
-        if only_comments or only_links:
+        if only_comments:
             share = grammar.speak_comments() / sum(len(t.columns) for t in grammar.tables.values())
-            if share < (0.5 if only_comments else 0.25):
+            if share < 0.5:
                 continue
-        if only_links:
-            items = linking_tasks(grammar, text, 3 * questions, rng)
-        else:
-            patterns = PLAIN if only_comments else PATTERNS
-            dialect = rng.choice(OTHER_DIALECTS) if rng.random() < elsewhere else "sqlite"
-            others = shares if dialect == "sqlite" else (0.0, 0.0)
-            items = tasks(database.schema, grammar, text, questions, rng, others, patterns, with_links, dialect)
+        patterns = PLAIN if only_comments else PATTERNS
+        dialect = rng.choice(OTHER_DIALECTS) if rng.random() < elsewhere else "sqlite"
+        others = shares if dialect == "sqlite" else (0.0, 0.0)
+        items = tasks(database.schema, grammar, text, questions, rng, others, patterns, with_links, dialect)
         skips = [(rng.random(), rng.randint(0, max_skip // 2)) for _ in range(2 if rng.random() < 0.5 else 0)]
         document = pack(tokenizer, text, items, skips=tuple(skips))
         if items and len(document.ids) <= max_tokens:
