@@ -23,6 +23,7 @@ from askguru_lib.databases.connection import load_connections
 from askguru_lib.databases.executor import Executor
 from askguru_lib.databases.samples import bank, build_all
 from askguru_lib.databases.schema_engine import SchemaEngine
+from askguru_lib.databases.values import ValueIndex
 from askguru_lib.evaluation.evaluate import evaluate
 from askguru_lib.inference import Generator, load_model
 from askguru_lib.inference.predictions import question_prompt, schemas_of
@@ -53,7 +54,8 @@ def main() -> None:
         connections = load_connections(build_all(Path(folder), tuple(args.names), args.engine))
         with Executor.from_config(connections, config.execution) as executor:
             for name in args.names:
-                schema = SchemaEngine(engine=connections.engine(name), db_name=name).mschema
+                engine = SchemaEngine(engine=connections.engine(name), db_name=name)
+                schema, values = engine.mschema, ValueIndex.read(engine, config.schema_.max_values)
 
                 def run(queries: list[str], name: str = name) -> list[Any]:
                     return executor.run_many([(name, sql) for sql in queries])
@@ -63,7 +65,8 @@ def main() -> None:
                 for kind, items in raw.items():
                     sets[kind] += [
                         {"id": f"{name}/{i}", "db_name": name, "question": item["question"], "sql_type": args.engine,
-                         "evidence": item.get("evidence") or "", "db_schema": schema.to_mschema(), "sql": item["SQL"]}
+                         "evidence": item.get("evidence") or "", "db_schema": schema.to_mschema(), "sql": item["SQL"],
+                         "values": values.mentioned(f"{item['question']}\n{item.get('evidence') or ''}")}
                         for i, item in enumerate(items)
                     ]  # fmt: skip
             for kind, records in sets.items():

@@ -29,6 +29,7 @@ from askguru_lib.databases.executor import Executor, Result
 from askguru_lib.databases.m_schema import MSchema
 from askguru_lib.databases.samples import bank, build_all
 from askguru_lib.databases.schema_engine import SchemaEngine
+from askguru_lib.databases.values import ValueIndex
 from askguru_lib.inference import Generator, MultiCandidateInference, SQLCritic, load_model
 from askguru_lib.inference.predictions import question_prompt
 
@@ -41,11 +42,13 @@ def questions(folder: Path, count: int, least: int, generator: Generator) -> tup
     connections = load_connections(build_all(folder, DATABASES, "sqlite"))
     records: list[dict[str, Any]] = []
     for place, name in enumerate(DATABASES):
-        schema = SchemaEngine(engine=connections.engine(name), db_name=name).mschema
+        engine = SchemaEngine(engine=connections.engine(name), db_name=name)
+        schema, values = engine.mschema, ValueIndex.read(engine, generator.config.schema_.max_values)
         for number, item in enumerate(bank(name)):
             record = {
                 "id": f"{name}/{number}", "db_name": name, "question": item["question"], "order": (number, place),
                 "evidence": item.get("evidence") or "", "db_schema": schema.to_mschema(), "sql": item["SQL"],
+                "values": values.mentioned(f"{item['question']}\n{item.get('evidence') or ''}"),
             }  # fmt: skip
             if len(generator.tokenize([question_prompt(record, generator.config)])[0]) >= least:
                 records.append(record)

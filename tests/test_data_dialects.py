@@ -15,6 +15,7 @@ def schema() -> MSchema:
     schema.add_field("Orders", "noted", "TEXT")
     schema.add_field("Orders", "paid", "BOOLEAN")
     schema.add_field("Orders", "flag", "INTEGER")
+    schema.add_field("Orders", "user", "TEXT")
     return schema
 
 
@@ -35,6 +36,15 @@ def schema() -> MSchema:
          "SELECT noted FROM Orders WHERE DATE_FORMAT(noted, '%Y') = '2021'"),
         ("SELECT noted FROM Orders WHERE strftime('%Y', noted) = '2021'", "duckdb",
          "SELECT noted FROM Orders WHERE STRFTIME(CAST(noted AS DATE), '%Y') = '2021'"),
+        ("SELECT noted FROM Orders ORDER BY Placed DESC LIMIT 1", "postgresql",
+         'SELECT noted FROM "Orders" ORDER BY "Placed" DESC NULLS LAST LIMIT 1'),
+        ("SELECT noted FROM Orders ORDER BY Placed LIMIT 1", "postgresql",
+         'SELECT noted FROM "Orders" ORDER BY "Placed" LIMIT 1'),
+        ("SELECT noted FROM Orders GROUP BY noted ORDER BY COUNT(*) DESC", "postgresql",
+         'SELECT noted FROM "Orders" GROUP BY noted ORDER BY COUNT(*) DESC'),
+        ("SELECT noted FROM Orders ORDER BY Placed DESC", "duckdb", "SELECT noted FROM Orders ORDER BY Placed DESC"),
+        ("SELECT noted FROM Orders ORDER BY Placed DESC", "mysql", "SELECT noted FROM Orders ORDER BY Placed DESC"),
+        ("SELECT user FROM Orders", "postgresql", 'SELECT "user" FROM "Orders"'),
     ],
 )  # fmt: skip
 def test_a_query_of_the_grammar_in_a_dialect(schema: MSchema, sql: str, dialect: str, expected: str):

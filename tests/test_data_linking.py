@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from askguru_lib.data.linking import MOST_JOINS, MOST_MEANINGS, MOST_MENTIONS, Links, Mention, schema_links
 from askguru_lib.data.prompts import TEMPLATES, build_prompt
+from askguru_lib.databases.fitting import stem
 from askguru_lib.databases.m_schema import MSchema
 from askguru_lib.errors import DataError
 
@@ -75,6 +76,26 @@ def test_a_value_of_the_data_is_linked_to_the_columns_that_the_schema_shows(text
     values = {"Bergen": [["WERK", "NAME1"], ["WERK", "gone"]], "Nord": [["gone", "x"]]}
     links = schema_links(text, "Is it in Bergen or Nord?", values)
     assert links.mentions == (Mention("Bergen", ("WERK.NAME1",)),)
+
+
+def test_a_value_is_found_behind_a_word_that_holds_it(text: str):
+    links = schema_links(text, "Any flights to NY?", {"NY": [["WERK", "NAME1"]]})
+    assert links.mentions == (Mention("NY", ("WERK.NAME1",)),)
+
+
+def test_phrases_end_with_the_sentence(text: str):
+    assert "plant? name" not in linked(text, "Which plant? name it")
+
+
+def test_singular_and_plural_are_one():
+    for one, many in (
+        ("movie", "movies"),
+        ("category", "categories"),
+        ("box", "boxes"),
+        ("status", "statuses"),
+        ("day", "days"),
+    ):
+        assert stem(one) == stem(many)
 
 
 @pytest.mark.parametrize("values", [{"a": "WERK.NAME1"}, {"a": [["WERK"]]}, ["a"], {"a": [[1, 2]]}])

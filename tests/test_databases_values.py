@@ -24,7 +24,7 @@ def engine(tmp_path_factory) -> sa.Engine:
 
 @pytest.fixture(scope="module")
 def index(engine: sa.Engine) -> ValueIndex:
-    return ValueIndex(engine, SchemaEngine(engine, "d").mschema, max_values=20)
+    return ValueIndex.read(SchemaEngine(engine, "d"), max_values=20)
 
 
 @pytest.mark.parametrize(
@@ -45,20 +45,35 @@ def test_a_name_is_not_the_word_that_it_is_spelt_like(engine: sa.Engine, index: 
     assert index.mentioned("new york")["new york"] == [["the cities", "city name"]]
 
 
+def test_all_spellings_of_a_column_and_marks_in_values_are_known():
+    index = ValueIndex([("t", "c", "Apple"), ("t", "c", "APPLE"), ("t", "c", "Acme Inc."), ("t", "d", "in")])
+    assert list(index.mentioned("Apple or APPLE, Acme Inc. in it")) == ["Apple", "APPLE", "Acme Inc"]
+
+
+def test_views_and_secrets_are_not_searched(tmp_path):
+    engine = sa.create_engine(f"sqlite:///{tmp_path}/s.sqlite")
+    with engine.begin() as db:
+        db.execute(sa.text("CREATE TABLE people (name TEXT, password TEXT)"))
+        db.execute(sa.text("INSERT INTO people VALUES ('Ann Lee', 'open sesame')"))
+        db.execute(sa.text("CREATE VIEW seen AS SELECT name AS who FROM people"))
+    found = ValueIndex.read(SchemaEngine(engine, "s"), 20).mentioned("Ann Lee said open sesame")
+    assert found == {"Ann Lee": [["people", "name"]]}
+
+
 def test_numbers_parts_of_words_and_long_texts_are_no_values(index: ValueIndex):
     assert index.mentioned("12 Yorkers wrote long long long") == {}
 
 
 def test_of_a_column_no_more_than_so_many_values_are_kept(engine: sa.Engine):
-    schema = SchemaEngine(engine, "d").mschema
-    kept = [ValueIndex(engine, schema, n).mentioned(" ".join(f"word{i} ending;" for i in range(30))) for n in (5, 100)]
-    assert [len(found) for found in kept] == [5, 30]
-    assert ValueIndex(engine, schema, 0).mentioned("York") == {}
+    schema = SchemaEngine(engine, "d")
+    said = " ".join(f"word{i} ending;" for i in range(30))
+    assert [len(ValueIndex.read(schema, n).mentioned(said)) for n in (5, 100)] == [5, 30]
+    assert ValueIndex.read(schema, 0).mentioned("York") == {}
 
 
 def test_a_column_that_cannot_be_read_is_a_warning(engine: sa.Engine):
-    schema = SchemaEngine(engine, "d").mschema
-    schema.add_field("notes", "gone", "TEXT")
-    index = ValueIndex(engine, schema, 20)
+    schema = SchemaEngine(engine, "d")
+    schema.mschema.add_field("notes", "gone", "TEXT")
+    index = ValueIndex.read(schema, 20)
     assert [w.split(":")[0] for w in index.warnings] == ["notes.gone"]
     assert "York" in index.mentioned("York")

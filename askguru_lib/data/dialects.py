@@ -6,8 +6,6 @@ wrote are never touched.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from sqlglot import exp
 
 from askguru_lib.data.trees import render
@@ -15,49 +13,72 @@ from askguru_lib.databases.m_schema import MSchema
 
 _LETTERS = {"%Y": "YYYY", "%Y-%m": "YYYY-MM", "%m": "MM"}
 """Parts of a date, as SQLite and as PostgreSQL spell them."""
+_RESERVED_BY_POSTGRESQL = frozenset(
+    """user current_user session_user analyse analyze array both only some binary freeze leading trailing
+    placing""".split()  # noqa: SIM905
+)
 
 
 def render_in(tree: exp.Query, schema: MSchema, dialect: str) -> str:
     """The text of a query of the grammar in a dialect.
 
-    PostgreSQL folds names that are not quoted to lower case and compares booleans with booleans only; PostgreSQL,
-    MySQL and DuckDB each have a function of their own for a part of a date.
+    PostgreSQL folds names that are not quoted to lower case, compares booleans with booleans only, and puts NULLs first
+    where the order descends; it, MySQL and DuckDB each have a function of their own for a part of a date. In ascending
+    order NULLs stand where the engine puts them.
 
     Args:
-        schema: types of the columns; a name is looked up in the tables that the query reads.
-        dialect: ``sqlite``, ``postgresql``, ``mysql`` or ``duckdb``; others are written as SQLite's, with their own
-            quotation marks.
+        schema: types of the columns.
+        dialect: ``sqlite``, ``postgresql``, ``mysql`` or ``duckdb``.
     """
     if dialect == "sqlite":
         return render(tree)
     tree = tree.copy()
-    types = _types(schema, (t.name for t in tree.find_all(exp.Table)))
+    kinds = _Kinds(schema, tree)
     for call in list(tree.find_all(exp.Anonymous)):
         if str(call.this).lower() == "strftime":
-            call.replace(_part_of_date(call, types, dialect))
+            call.replace(_part_of_date(call, kinds, dialect))
+    for key in tree.find_all(exp.Ordered):
+        down = bool(key.args.get("desc"))
+        by_default = {"postgresql": down, "mysql": not down}.get(dialect, False)
+        says_so = dialect == "postgresql" and down and not isinstance(key.this, exp.Count)
+        key.set("nulls_first", False if says_so else by_default)
     if dialect == "postgresql":
-        for name in tree.find_all(exp.Identifier):
-            if name.name != name.name.lower():
-                name.set("quoted", True)
-        for test in tree.find_all(exp.EQ, exp.NEQ):
-            column, value = test.this, test.expression
-            flag = isinstance(column, exp.Column) and types.get(column.name.lower(), "").startswith("BOOL")
-            if flag and isinstance(value, exp.Literal) and value.name in ("0", "1"):
-                value.replace(exp.Boolean(this=value.name == "1"))
+        _for_postgresql(tree, kinds)
     return render(tree, dialect)
 
 
-def _types(schema: MSchema, tables: Iterable[str]) -> dict[str, str]:
-    known = {table.lower(): info for table, info in schema.tables.items()}
-    fields = [known[table.lower()]["fields"] for table in tables if table.lower() in known]
-    return {column.lower(): str(field["type"]).upper() for some in fields for column, field in some.items()}
+class _Kinds:
+    """Types of the columns that a query names."""
+
+    def __init__(self, schema: MSchema, tree: exp.Query) -> None:
+        read = {t.name.lower() for t in tree.find_all(exp.Table)}
+        self.types: dict[str, dict[str, str]] = {}
+        for table, column, field in schema.columns():
+            if table.lower() in read:
+                self.types.setdefault(column.lower(), {})[table.lower()] = str(field["type"]).upper()
+
+    def of(self, node: exp.Expr | None) -> str:
+        """The type of a column; empty for anything else, and where several tables disagree."""
+        if not isinstance(node, exp.Column):
+            return ""
+        found = self.types.get(node.name.lower(), {})
+        kinds = {found.get(node.table.lower(), "")} if node.table else set(found.values())
+        return kinds.pop() if len(kinds) == 1 else ""
 
 
-def _part_of_date(call: exp.Anonymous, types: dict[str, str], dialect: str) -> exp.Expr:
+def _for_postgresql(tree: exp.Query, kinds: _Kinds) -> None:
+    for name in tree.find_all(exp.Identifier):
+        if name.name != name.name.lower() or name.name in _RESERVED_BY_POSTGRESQL:
+            name.set("quoted", True)
+    for test in tree.find_all(exp.EQ, exp.NEQ):
+        value = test.expression
+        if kinds.of(test.this).startswith("BOOL") and isinstance(value, exp.Literal) and value.name in ("0", "1"):
+            value.replace(exp.Boolean(this=value.name == "1"))
+
+
+def _part_of_date(call: exp.Anonymous, kinds: _Kinds, dialect: str) -> exp.Expr:
     form, moment = call.expressions
-    column = moment.find(exp.Column)
-    kind = types.get(column.name.lower(), "") if column else ""
-    if dialect != "mysql" and not kind.startswith(("DATE", "TIME")):
+    if dialect != "mysql" and not kinds.of(moment).startswith(("DATE", "TIME")):
         moment = exp.Cast(this=moment.copy(), to=exp.DataType.build("date"))
     if dialect == "postgresql":
         form = exp.Literal.string(_LETTERS.get(form.name, form.name))

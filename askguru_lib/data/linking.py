@@ -23,6 +23,7 @@ from askguru_lib.data.grammar import column_kind
 from askguru_lib.data.phrasing import humanize, spoken
 from askguru_lib.databases.fitting import stem
 from askguru_lib.databases.m_schema import MSchema, printed_name
+from askguru_lib.databases.values import FUNCTION_WORDS, ValueIndex
 from askguru_lib.errors import DataError
 
 LEAST_COVERED = 0.5
@@ -38,11 +39,8 @@ NEARLY = 0.8
 """A second meaning is kept if it is this good, measured against the best one."""
 
 _WORD = re.compile(r"[^\W_]+")
-_SILENT = frozenset(
-    """a an the of in on at for per by to with from and or is are was were be been it its their his her this that these
-    those there who whom whose which what when where how many much do does did has have had not no any all each every i
-    me my we us our you your can could would please show list give find get tell as if so s""".split()  # noqa: SIM905
-)
+_ENDS = re.compile(r"[.?!;\n]")
+_SILENT = frozenset(map(stem, FUNCTION_WORDS))
 """Words that neither begin nor end what is named, unless nothing else is left of a name."""
 
 Values = Mapping[str, Sequence[Sequence[str]]]
@@ -99,11 +97,7 @@ class _Index:
     def __init__(self, schema: MSchema) -> None:
         phrases = dict.fromkeys(_phrases(schema))
         self.columns = {(table, column) for table, column, _ in schema.columns()}
-        self.values: dict[str, list[Item]] = defaultdict(list)
-        for table, column, field in schema.columns():
-            for value in field["examples"]:
-                if sum(c.isalpha() for c in value) > 1:
-                    self.values[value.lower()].append((table, column))
+        self.values = ValueIndex((t, c, value) for t, c, field in schema.columns() for value in field["examples"])
         self.by_stem: dict[str, list[_Phrase]] = defaultdict(list)
         for phrase in phrases:
             for word in set(phrase.stems):
@@ -120,7 +114,8 @@ class _Index:
         self.graph = nx.MultiGraph()
         for key in schema.foreign_keys:
             table, column, other, ref = (str(key[i]) for i in (0, 1, 3, 4))
-            if table in schema.tables and other in schema.tables and table != other:
+            here = key[2] in (None, schema.schema) and table in schema.tables and other in schema.tables
+            if here and table != other:
                 self.graph.add_edge(table, other, key=(table, column, other, ref))
 
 
@@ -209,7 +204,7 @@ def _joins(index: _Index, tables: Sequence[str]) -> tuple[str, ...]:
 def _found(index: _Index, question: str, given: Values) -> dict[Place, dict[Item, float]]:
     """Places in the question, as characters, and what they may mean, with scores."""
     words = [(m.start(), m.end(), stem(m[0].lower())) for m in _WORD.finditer(question)]
-    spans = _spans(index, words)
+    spans = _spans(index, words, question)
     values = _values(index, question, given)
     found = {place: dict.fromkeys(columns, math.inf) for place, columns in values.items()}
     tables: dict[Place, float] = {}
@@ -235,7 +230,7 @@ def _overlaps(place: Place, others: Mapping[Place, float], score: float) -> bool
     return any(x > score and place[0] < end and start < place[1] for (start, end), x in others.items())
 
 
-def _spans(index: _Index, words: Sequence[tuple[int, int, str]]) -> dict[Place, dict[Item, float]]:
+def _spans(index: _Index, words: Sequence[tuple[int, int, str]], question: str) -> dict[Place, dict[Item, float]]:
     """For spans of the question's words, what they may mean and how well: rarity said × share said."""
     found: dict[Place, dict[Item, float]] = defaultdict(dict)
     for first, (_, _, word) in enumerate(words):
@@ -245,6 +240,8 @@ def _spans(index: _Index, words: Sequence[tuple[int, int, str]]) -> dict[Place, 
             left, last, said = Counter(phrase.stems), first, 0.0
             for at in range(first, len(words)):
                 here = words[at][2]
+                if at > first and _ENDS.search(question, words[at - 1][1], words[at][0]):
+                    break
                 if left[here] > 0:
                     left[here] -= 1
                     said += index.rarity[here]
@@ -260,23 +257,15 @@ def _spans(index: _Index, words: Sequence[tuple[int, int, str]]) -> dict[Place, 
 
 def _values(index: _Index, question: str, given: Values) -> dict[Place, list[Item]]:
     """Where the question says a value, and which columns have it; the longest where several overlap."""
-    lower = question.lower() if len(question.lower()) == len(question) else question
-    known = dict(index.values)
-    for value, places in given.items():
+    found = dict(index.values.places(question))
+    for said, places in given.items():
         shown = [(table, column) for table, column in places if (table, column) in index.columns]
-        known[value.lower()] = list(dict.fromkeys([*known.get(value.lower(), []), *shown]))
-    found = []
-    for value, columns in known.items():
-        if not columns:
-            continue
-        at = lower.find(value)
-        end = at + len(value)
-        if at >= 0 and not (lower[at - 1 : at].isalnum() or lower[end : end + 1].isalnum()):
-            found.append((at, end, columns))
+        if shown and (match := re.search(rf"(?<!\w){re.escape(said)}(?!\w)", question)):
+            found[match.span()] = list(dict.fromkeys([*found.get(match.span(), []), *shown]))
     kept: dict[Place, list[Item]] = {}
-    for at, end, columns in sorted(found, key=lambda f: f[0] - f[1]):
-        if all(end <= a or at >= b for a, b in kept):
-            kept[at, end] = columns
+    for place in sorted(found, key=lambda p: p[0] - p[1]):
+        if not _overlaps(place, dict.fromkeys(kept, 1.0), 0):
+            kept[place] = found[place]
     return kept
 
 

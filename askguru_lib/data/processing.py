@@ -110,12 +110,18 @@ def process_data(
         raise DataError("no connections are given", where=str(raw_path), hint="give a db_conn.json")
     connections = load_connections(db_conn_config)
     total, used = _survey(raw_path)
-    schemas, values = _schemas(connections, [db for db in connections.db_ids if db in used], config, warnings)
+    engines = _engines(connections, [db_id for db_id in connections.db_ids if db_id in used], warnings)
+    shown = config.schema_
+    schemas = {
+        db_id: engine.mschema.to_mschema(example_num=shown.example_num, show_type_detail=shown.show_type_detail)
+        for db_id, engine in engines.items()
+    }
     fingerprint = _fingerprint(raw_path, connections, schemas, config)
     report = ProcessingReport(folder / f"processed_{connections.dialect}.jsonl", folder / "rejected.jsonl")
     if resume and (done := _finished(report, fingerprint)):
         return done
 
+    values = _values(engines, config.schema_.max_values, warnings)
     outcomes = folder / "progress.jsonl"
     with Executor.from_config(connections, config.execution) as executor:
         _run_all(raw_path, total, outcomes, fingerprint, resume, executor, schemas, values)
@@ -150,18 +156,20 @@ def _survey(path: Path) -> tuple[int, set[str]]:
     return total, used
 
 
-def _schemas(
-    connections: DatabaseConnections, db_ids: Sequence[str], config: RunConfig, warnings: list[str]
-) -> tuple[dict[str, str], dict[str, ValueIndex]]:
-    shown, schemas, values = config.schema_, {}, {}
+def _engines(connections: DatabaseConnections, db_ids: Sequence[str], warnings: list[str]) -> dict[str, SchemaEngine]:
+    engines: dict[str, SchemaEngine] = {}
     for db_id in tqdm(db_ids, desc="schemas", unit="db", delay=2, file=sys.stderr):
-        engine = SchemaEngine(connections.engine(db_id), db_id)
-        schemas[db_id] = engine.mschema.to_mschema(
-            example_num=shown.example_num, show_type_detail=shown.show_type_detail
-        )
-        values[db_id] = ValueIndex(connections.engine(db_id), engine.mschema, shown.max_values)
-        warnings += (f"{db_id}: {warning}" for warning in (*engine.warnings, *values[db_id].warnings))
-    return schemas, values
+        engines[db_id] = SchemaEngine(connections.engine(db_id), db_id)
+        warnings += (f"{db_id}: {warning}" for warning in engines[db_id].warnings)
+    return engines
+
+
+def _values(engines: dict[str, SchemaEngine], max_values: int, warnings: list[str]) -> dict[str, ValueIndex]:
+    values: dict[str, ValueIndex] = {}
+    for db_id, engine in tqdm(engines.items(), desc="values", unit="db", delay=2, file=sys.stderr):
+        values[db_id] = ValueIndex.read(engine, max_values)
+        warnings += (f"{db_id}: {warning}" for warning in values[db_id].warnings)
+    return values
 
 
 def _fingerprint(raw: Path, connections: DatabaseConnections, schemas: dict[str, str], config: RunConfig) -> str:

@@ -65,7 +65,8 @@ def synthesize(
     Args:
         mschema: with example values; the more per column, the more varied the conditions.
         execute: runs a list of queries; pairs that fail, return nothing, or return only NULLs are thrown away.
-        exclude: normalised SQL or normalised questions that must not be drawn again (another split's).
+        exclude: normalised SQL or normalised questions that must not be drawn again (another split's), normalised in
+            ``dialect``.
         meanings: ``{"table.column": {code: meaning}}``, for questions that say what a code stands for.
         dialect: of the queries; the engine's that runs them.
 

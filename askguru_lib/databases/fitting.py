@@ -159,9 +159,9 @@ def _stems(texts: Iterable[str]) -> set[str]:
 
 
 def stem(word: str) -> str:
-    """A lower-case word without the ending of a regular plural."""
-    if len(word) > 4 and word.endswith("ies"):
-        return word[:-3] + "y"
-    if word.endswith(("sses", "xes", "ches", "shes")):
-        return word[:-2]
-    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
+    """A key that a lower-case word shares with its regular plural (*box, boxes; city, cities; movie, movies*)."""
+    if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        word = word[:-1]
+    if len(word) > 3 and word.endswith(("se", "xe", "ze", "che", "she")):
+        word = word[:-1]
+    return re.sub(r"(?:ie|y)$", "i", word) if len(word) > 2 else word

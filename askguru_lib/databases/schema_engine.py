@@ -57,6 +57,7 @@ class SchemaEngine:
         mschema: the result.
         meanings: what coded values stand for, from ``values``. Kept out of the M-Schema, where they would cost tokens
             in every prompt; questions bring them along as evidence.
+        views: names of views, whose rows are never asked for.
         warnings: what could not be read (a table without permission, a comment for a column that is not there).
 
     Raises:
@@ -75,6 +76,7 @@ class SchemaEngine:
         self.engine = engine
         self.warnings: list[str] = []
         self.meanings: dict[str, dict[str, str]] = {}
+        self.views: set[str] = set()
         self._types = TypeEngine()
         self._max_examples = max_examples
         try:
@@ -106,7 +108,7 @@ class SchemaEngine:
             t: set((key or {}).get("constrained_columns") or ())
             for (_, t), key in inspector.get_multi_pk_constraint(schema, kind=kind).items()
         }
-        views = {*inspector.get_view_names(schema), *_materialized(inspector, schema)}
+        views = self.views = {*inspector.get_view_names(schema), *_materialized(inspector, schema)}
         comments, unique = _table_comments(inspector, schema), _unique(inspector, schema)
         for table in sorted(columns):
             self.mschema.add_table(table, comment=comments.get(table) or ("view" if table in views else ""))
@@ -179,7 +181,7 @@ class SchemaEngine:
 
     def _examples(self, name: str, values: list[Any], measure: bool) -> list[str]:
         """The most frequent values, first seen first; none when the column is private, long text or binary."""
-        if _SECRET_NAME.search(name) or (_PHONE_NAME.search(name) and not measure):
+        if is_secret(name) or (_PHONE_NAME.search(name) and not measure):
             return []
         counted = Counter(values)
         texts = [v for v in counted if isinstance(v, str)]
@@ -310,6 +312,11 @@ def read_comments(path: str | Path) -> dict[str, dict[str, Any]]:
 
 def _maps_to_text(entry: Any) -> bool:
     return isinstance(entry, dict) and all(isinstance(text, str) for text in entry.values())
+
+
+def is_secret(name: str) -> bool:
+    """Whether a column's name says that its values are nobody's business."""
+    return _SECRET_NAME.search(name) is not None
 
 
 def _text(value: Any) -> str:

@@ -8,72 +8,97 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from askguru_lib.databases.m_schema import MSchema
+from askguru_lib.databases.schema_engine import SchemaEngine, is_secret
 
 LONGEST_VALUE = 50
 MOST_WORDS = 8
 MOST_COLUMNS = 5
 """Columns that are named for one value, at most."""
 ROWS_READ = 50_000
-"""Rows read of a table, whatever its size."""
+"""Rows read of a table for each of its text columns, whatever its size."""
+FUNCTION_WORDS = frozenset(
+    """a an the of in on at for per by to with from and or is are was were be been it its their his her this that these
+    those there who whom whose which what when where how many much do does did has have had not no any all each every i
+    me my we us our you your can could would please show list give find get tell as if so s""".split()  # noqa: SIM905
+)
 
 _WORD = re.compile(r"[^\W_]+")
 
 
 class ValueIndex:
-    """The distinct short texts of a database's columns.
+    """Short texts of a database's columns.
 
     Args:
-        engine: of the database; one bounded query for each text column is sent.
-        mschema: its tables and columns.
-        max_values: distinct values kept of a column; one with more of them holds free text or keys.
+        values: ``(table, column, text)``; texts without two letters, and long ones, are left out.
 
     Attributes:
         warnings: columns that could not be read.
     """
 
-    def __init__(self, engine: sa.Engine, mschema: MSchema, max_values: int) -> None:
+    def __init__(self, values: Iterable[tuple[str, str, str]] = ()) -> None:
         self.warnings: list[str] = []
-        self._columns: dict[str, dict[tuple[str, str], str]] = defaultdict(dict)
-        with engine.connect() as connection:
-            for table, column, field in mschema.columns():
-                if not max_values or not _is_text(str(field["type"])):
+        self._spelt: dict[tuple[str, ...], dict[tuple[str, str], set[str]]] = defaultdict(lambda: defaultdict(set))
+        for table, column, text in values:
+            words = tuple(_WORD.findall(text))
+            if len(text) <= LONGEST_VALUE and len(words) <= MOST_WORDS and sum(c.isalpha() for c in text) > 1:
+                self._spelt[tuple(w.lower() for w in words)][table, column].add(" ".join(words))
+
+    @classmethod
+    def read(cls, schema: SchemaEngine, max_values: int) -> ValueIndex:
+        """The distinct short texts of all text columns, but for views and columns with secrets.
+
+        One bounded query is sent for each column; of a column with more than ``max_values`` texts, some are left out.
+        """
+        found: list[tuple[str, str, str]] = []
+        warnings: list[str] = []
+        length = sa.func.char_length if schema.engine.dialect.name == "mysql" else sa.func.length
+        with schema.engine.connect() as connection:
+            for table, column, field in schema.mschema.columns():
+                if not max_values or table in schema.views or is_secret(column) or not _is_text(str(field["type"])):
                     continue
                 plain: sa.ColumnElement[str] = sa.column(column)
-                first = sa.select(plain).select_from(sa.table(table, schema=mschema.schema)).limit(ROWS_READ).subquery()
-                value = first.c[column]
-                short = sa.func.length(value).between(2, LONGEST_VALUE)
-                query = sa.select(value).where(short).distinct().limit(max_values + 1)
+                rows = sa.select(plain).select_from(sa.table(table, schema=schema.mschema.schema)).limit(ROWS_READ)
+                value = rows.subquery().c[column]
+                query = sa.select(value).where(length(value).between(2, LONGEST_VALUE)).distinct().limit(max_values)
                 try:
-                    found = [row[0] for row in connection.execute(query)]
+                    found += [(table, column, str(row[0])) for row in connection.execute(query)]
                 except exc.SQLAlchemyError as e:
                     connection.rollback()
-                    self.warnings.append(f"{table}.{column}: no values ({str(e).splitlines()[0]})")
-                    continue
-                for text in (str(v).strip() for v in found[:max_values]):
-                    if sum(c.isalpha() for c in text) > 1:
-                        self._columns[text.lower()][table, column] = text
+                    warnings.append(f"{table}.{column}: no values ({str(e).splitlines()[0]})")
+        index = cls(found)
+        index.warnings = warnings
+        return index
+
+    def places(self, text: str) -> dict[tuple[int, int], list[tuple[str, str]]]:
+        """Where a text says a value, as characters, and the ``(table, column)`` in which it stands.
+
+        A single word with a capital must be said with it (*price* is not Mr Price), and a function word is no value.
+        """
+        words = [(m.start(), m.end(), m[0]) for m in _WORD.finditer(text)]
+        found: dict[tuple[int, int], list[tuple[str, str]]] = {}
+        for first in range(len(words)):
+            for last in range(first, min(first + MOST_WORDS, len(words))):
+                said = [word for _, _, word in words[first : last + 1]]
+                spelt = self._spelt.get(tuple(w.lower() for w in said), {})
+                columns = [c for c, spellings in spelt.items() if len(said) > 1 or _is_meant(said[0], spellings)]
+                if columns:
+                    found[words[first][0], words[last][1]] = columns[:MOST_COLUMNS]
+        return found
 
     def mentioned(self, text: str) -> dict[str, list[list[str]]]:
-        """Values that a text says, as it says them, each with ``[table, column]`` of where it occurs.
+        """Values that a text says, as it says them, each with ``[table, column]`` of where it stands."""
+        return {text[a:b]: [list(column) for column in columns] for (a, b), columns in self.places(text).items()}
 
-        A single word with a capital must be said with it: *price* is not Mr Price.
-        """
-        words = [m.span() for m in _WORD.finditer(text)]
-        found: dict[str, list[list[str]]] = {}
-        for first, (start, _) in enumerate(words):
-            for _, end in words[first : first + MOST_WORDS]:
-                said = text[start:end]
-                places = self._columns.get(said.lower(), {})
-                columns = [list(c) for c, value in places.items() if " " in said or value in (said, said.lower())]
-                if columns:
-                    found[said] = columns[:MOST_COLUMNS]
-        return found
+
+def _is_meant(word: str, spellings: set[str]) -> bool:
+    return word not in FUNCTION_WORDS and (word in spellings or word.lower() in spellings)
 
 
 def _is_text(kind: str) -> bool:
-    return any(name in kind.upper() for name in ("CHAR", "TEXT", "CLOB", "STRING", "ENUM"))
+    name = kind.upper().split("(")[0]
+    return any(text in name for text in ("CHAR", "TEXT", "STRING")) and "[" not in kind

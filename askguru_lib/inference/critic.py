@@ -152,7 +152,7 @@ class SQLCritic:
 
         Args:
             items: mappings with ``question``, ``db_schema``, ``evidence``, ``candidates`` (SQL), ``results``,
-                ``dialect``, ``weights``.
+                ``dialect``, ``weights`` and, for the prompt's links, ``values``.
             desc: label of a progress bar.
 
         Raises:

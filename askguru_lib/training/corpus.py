@@ -19,12 +19,12 @@ from transformers import PreTrainedTokenizerBase
 
 from askguru_lib.data.dialects import render_in
 from askguru_lib.data.grammar import Grammar, Pair, identifier
-from askguru_lib.data.linking import Values
 from askguru_lib.data.mutations import mutate
 from askguru_lib.data.patterns import PATTERNS, PLAIN, Pattern
 from askguru_lib.data.prompts import build_prompt
 from askguru_lib.data.trees import render
 from askguru_lib.databases.m_schema import MSchema
+from askguru_lib.databases.values import ValueIndex
 from askguru_lib.training.random_schemas import random_database
 
 PREVIEW_ROWS = 3
@@ -100,8 +100,9 @@ def tasks(
         dialect: of plain questions; refinements and selections are SQLite's, whose messages are real.
     """
     paper: PaperDatabase | None = None
-    values = _values(grammar) if links and rng.random() < VALUES_KNOWN else {}
-    shown: dict[str, Any] = {"db_schema": text, "links": links, "values": values}
+    known = links and rng.random() < VALUES_KNOWN
+    values = ValueIndex((c.table, c.name, v) for t in grammar.tables.values() for c in t.columns for v in c.values)
+    shown: dict[str, Any] = {"db_schema": text, "links": links}
     out: list[Task] = []
     attempts = 0
     while len(out) < count and attempts < 20 * count:
@@ -109,6 +110,8 @@ def tasks(
         pair = grammar.draw(patterns)
         if pair is None:
             continue
+        if known:
+            shown["values"] = values.mentioned(f"{pair.question}\n{pair.evidence}")
         sql, roll = render(pair.tree), rng.random()
         if roll < sum(shares):
             paper = paper or PaperDatabase(schema)
@@ -120,15 +123,6 @@ def tasks(
         prompt = build_prompt(f"nl2{dialect}", **shown, question=pair.question, evidence=pair.evidence)
         out.append(Task(prompt.removeprefix(shown["db_schema"]), sql))
     return out
-
-
-def _values(grammar: Grammar) -> Values:
-    found: dict[str, list[list[str]]] = {}
-    for table in grammar.tables.values():
-        for column in table.columns:
-            for value in column.values:
-                found.setdefault(value, []).append([column.table, column.name])
-    return {value: places for value, places in found.items() if sum(c.isalpha() for c in value) > 1}
 
 
 def _refinement(
