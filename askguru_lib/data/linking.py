@@ -20,7 +20,7 @@ from typing import Any
 import networkx as nx
 
 from askguru_lib.data.grammar import column_kind
-from askguru_lib.data.phrasing import humanize, spoken
+from askguru_lib.data.phrasing import head, humanize, spoken
 from askguru_lib.databases.fitting import stem
 from askguru_lib.databases.m_schema import MSchema, printed_name
 from askguru_lib.databases.values import FUNCTION_WORDS, ValueIndex
@@ -121,7 +121,7 @@ class _Index:
 
 def _phrases(schema: MSchema) -> Iterable[_Phrase]:
     for table, info in schema.tables.items():
-        for text in (humanize(table), spoken(info["comment"])):
+        for text in (humanize(table), spoken(info["comment"]), head(info["comment"])):
             yield from _phrase((table, ""), text)
     for table, column, field in schema.columns():
         for text in (humanize(column), spoken(field["comment"]), field["comment"]):
