@@ -140,7 +140,10 @@ class ModelConfig(Section):
     prompt_order: Literal["schema_first", "question_first"] = Field(
         "schema_first", description="schema_first lets questions on one database share a prefix."
     )
-    schema_links: bool = Field(False, description="Prompts say what a question's words are called in the schema.")
+    schema_links: bool = Field(
+        True,
+        description="Prompts say what the question names in the schema, as in training; askguru-tiny needs it.",
+    )
 
 
 class LoraSettings(Section):

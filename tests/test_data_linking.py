@@ -1,14 +1,22 @@
 """Schema linking: words of a question and the names in a schema that they stand for."""
 
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from askguru_lib.config import RunConfig
 from askguru_lib.data.linking import MOST_JOINS, MOST_MEANINGS, MOST_MENTIONS, Links, Mention, schema_links
 from askguru_lib.data.prompts import TEMPLATES, build_prompt
+from askguru_lib.data.sources import DatasetEntry, Original
+from askguru_lib.databases.executor import Result
 from askguru_lib.databases.fitting import stem
 from askguru_lib.databases.m_schema import MSchema
 from askguru_lib.errors import DataError
+from askguru_lib.inference.critic import SQLCritic
+from askguru_lib.inference.predictions import question_prompt
+from askguru_lib.inference.refinement import Attempt, refine_prompt
 
 
 @pytest.fixture(scope="module")
@@ -170,3 +178,26 @@ def test_any_question_is_read(question: str):
     for mention in links.mentions:
         assert 0 < len(mention.items) <= MOST_MEANINGS
         assert mention.words in " ".join(question.split())
+
+
+def test_training_and_use_show_the_same_links(text: str):
+    record = {
+        "db_name": "works", "db_schema": text, "question": "Is it in Bergen?", "evidence": "", "sql_type": "sqlite",
+        "values": {"Bergen": [["WERK", "NAME1"]]}, "pred_sql_res": ["SELECT 1", "1"], "answer": 0,
+        "candidates": [{"sql": "SELECT 1", "result": "1"}, {"sql": "SELECT 2", "result": "2"}],
+    }  # fmt: skip
+    config = RunConfig.build({"model": {"schema_links": True}})
+    generator = SimpleNamespace(config=config)
+    results = [Result(columns=("x",), rows=((n,),), elapsed_ms=1.0) for n in (1, 2)]
+    item = {**record, "candidates": ["SELECT 1", "SELECT 2"], "results": results, "dialect": "sqlite"}
+    used = {
+        "nl2sqlite": question_prompt(record, config),
+        "self_refine": refine_prompt(record, Attempt("SELECT 1", None, "1"), generator),
+        "sql_select": SQLCritic(generator, enabled=True).prompt(item, [0, 1]),
+    }
+    for task, prompt in used.items():
+        entry = DatasetEntry(data_path="x.jsonl", task_name=task)
+        original = Original("x", 0, entry, "sqlite", record, ("works", ""), ("works", ""))
+        taught = original.turns(text, "SELECT 1", "schema_first", links=True)[0]["content"]
+        assert "\nBergen = WERK.NAME1\n" in prompt
+        assert prompt.split("【Links】")[1].split("\n【")[0] == taught.split("【Links】")[1].split("\n【")[0]

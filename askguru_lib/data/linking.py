@@ -3,7 +3,7 @@
 A model that reads *Who is the dealer with the lowest fine?* has to find ``KUNNR`` behind the comment ``dealer``, and
 the way from a comment back to the name before it is what a small model learns last. Names, comments and values that
 stand in the question word by word are found by comparing words, as RAT-SQL (Wang et al. 2020) and BRIDGE (Lin et al.
-2020) do, and are written into the prompt. Only the schema's own text is read, so the prompt says nothing new.
+2020) do, and are written into the prompt. The schema's text is read, and the values of the data that a record brings.
 """
 
 from __future__ import annotations
