@@ -37,6 +37,8 @@ def render_in(tree: exp.Query, schema: MSchema, dialect: str) -> str:
     for call in list(tree.find_all(exp.Anonymous)):
         if str(call.this).lower() == "strftime":
             call.replace(_part_of_date(call, kinds, dialect))
+        elif str(call.this).lower() == "julianday":
+            call.replace(_day(call, kinds, dialect))
     for key in tree.find_all(exp.Ordered):
         down = bool(key.args.get("desc"))
         by_default = {"postgresql": down, "mysql": not down}.get(dialect, False)
@@ -76,11 +78,25 @@ def _for_postgresql(tree: exp.Query, kinds: _Kinds) -> None:
             value.replace(exp.Boolean(this=value.name == "1"))
 
 
+def _moment(value: exp.Expr, kinds: _Kinds, dialect: str) -> exp.Expr:
+    """A date that the engine knows for one; MySQL takes texts."""
+    if dialect == "mysql" or kinds.of(value).startswith(("DATE", "TIME")):
+        return value.copy()
+    return exp.Cast(this=value.copy(), to=exp.DataType.build("date"))
+
+
+def _day(call: exp.Anonymous, kinds: _Kinds, dialect: str) -> exp.Expr:
+    """The number of a day, for differences in days."""
+    moment = _moment(call.expressions[0], kinds, dialect)
+    if dialect == "postgresql":
+        return exp.Extract(this=exp.var("JULIAN"), expression=moment)
+    return exp.Anonymous(this="TO_DAYS" if dialect == "mysql" else "JULIAN", expressions=[moment])
+
+
 def _part_of_date(call: exp.Anonymous, kinds: _Kinds, dialect: str) -> exp.Expr:
     form, moment = call.expressions
-    if dialect != "mysql" and not kinds.of(moment).startswith(("DATE", "TIME")):
-        moment = exp.Cast(this=moment.copy(), to=exp.DataType.build("date"))
+    moment = _moment(moment, kinds, dialect)
     if dialect == "postgresql":
         form = exp.Literal.string(_LETTERS.get(form.name, form.name))
     name = {"postgresql": "TO_CHAR", "mysql": "DATE_FORMAT"}.get(dialect, "STRFTIME")
-    return exp.Anonymous(this=name, expressions=[moment.copy(), form.copy()])
+    return exp.Anonymous(this=name, expressions=[moment, form.copy()])

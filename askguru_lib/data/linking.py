@@ -14,13 +14,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import combinations, islice, pairwise
+from itertools import chain, combinations, islice, pairwise
 from typing import Any
 
 import networkx as nx
 
 from askguru_lib.data.grammar import column_kind
-from askguru_lib.data.phrasing import head, humanize, spoken
+from askguru_lib.data.phrasing import BORN, COMPARATIVES, SUPERLATIVES, head, humanize, spoken
 from askguru_lib.databases.fitting import stem
 from askguru_lib.databases.m_schema import MSchema, printed_name
 from askguru_lib.databases.values import FUNCTION_WORDS, ValueIndex
@@ -40,7 +40,21 @@ NEARLY = 0.8
 
 _WORD = re.compile(r"[^\W_]+")
 _ENDS = re.compile(r"[.?!;\n]")
-_SILENT = frozenset(map(stem, FUNCTION_WORDS))
+
+
+def word_key(word: str) -> str:
+    """What a lower-case word has in common with its plural and with the verb it comes from (*hire, hired, hiring*)."""
+    key = stem(word)
+    if len(key) > 5 and key.endswith("ing"):
+        key = key[:-3]
+    elif len(key) > 4 and key.endswith("ed") and not key.endswith("eed"):
+        key = key[:-2]
+    elif len(key) > 3 and key.endswith("e"):
+        key = key[:-1]
+    return key[:-1] if len(key) > 3 and key[-1] == key[-2] else key
+
+
+_SILENT = frozenset(map(word_key, FUNCTION_WORDS))
 """Words that neither begin nor end what is named, unless nothing else is left of a name."""
 
 Values = Mapping[str, Sequence[Sequence[str]]]
@@ -124,12 +138,44 @@ def _phrases(schema: MSchema) -> Iterable[_Phrase]:
         for text in (humanize(table), spoken(info["comment"]), head(info["comment"])):
             yield from _phrase((table, ""), text)
     for table, column, field in schema.columns():
-        for text in (humanize(column), spoken(field["comment"]), field["comment"]):
+        texts = humanize(column), spoken(field["comment"]), field["comment"]
+        for text in (*texts, *_IMPLIED.get(texts[0].split(" ")[-1], ()), *_IMPLIED.get(texts[1].split(" ")[-1], ())):
             yield from _phrase((table, column), text)
+        if "birth" in texts[0].split():
+            yield from (_Phrase((table, column), (word_key(word),)) for word in ("born", *BORN[0], *BORN[1]))
+
+
+def _implied() -> dict[str, list[str]]:
+    """Words that name a measure without saying it, by the measure: ``expensive`` says *price*, ``heavier`` *weight*."""
+    vague = [
+        "most",
+        "least",
+        "best",
+        "worst",
+        "top",
+        "highest",
+        "lowest",
+        "largest",
+        "biggest",
+        "smallest",
+        "more",
+        "less",
+        "than",
+        "larger",
+        "smaller",
+    ]
+    found: dict[str, list[str]] = {}
+    for measure in (*SUPERLATIVES, *COMPARATIVES):
+        said = " ".join((*chain.from_iterable(SUPERLATIVES.get(measure, ())), *COMPARATIVES.get(measure, ()))).split()
+        found[measure] = [word for word in dict.fromkeys(said) if word not in vague]
+    return found
+
+
+_IMPLIED = _implied()
 
 
 def _phrase(item: Item, text: str) -> Iterable[_Phrase]:
-    words = [stem(w) for w in _WORD.findall(text.lower())]
+    words = [word_key(w) for w in _WORD.findall(text.lower())]
     stems = tuple(w for w in words if w not in _SILENT) or tuple(words)
     if stems:
         yield _Phrase(item, stems)
@@ -203,7 +249,7 @@ def _joins(index: _Index, tables: Sequence[str]) -> tuple[str, ...]:
 
 def _found(index: _Index, question: str, given: Values) -> dict[Place, dict[Item, float]]:
     """Places in the question, as characters, and what they may mean, with scores."""
-    words = [(m.start(), m.end(), stem(m[0].lower())) for m in _WORD.finditer(question)]
+    words = [(m.start(), m.end(), word_key(m[0].lower())) for m in _WORD.finditer(question)]
     spans = _spans(index, words, question)
     values = _values(index, question, given)
     found = {place: dict.fromkeys(columns, math.inf) for place, columns in values.items()}

@@ -51,6 +51,30 @@ COMPARATIVES: dict[str, tuple[str, str]] = {
 }
 """Words that stand for more and less of a measure without naming it, by the measure's last word."""
 
+BORN = (("youngest",), ("oldest", "eldest"))
+"""What the highest and the lowest date or year of birth are said to be."""
+PARTICIPLES: dict[str, str] = {
+    "hire": "hired", "birth": "born", "start": "started", "begin": "started", "end": "ended", "release": "released",
+    "order": "ordered", "return": "returned", "delivery": "delivered", "payment": "paid", "departure": "departed",
+    "arrival": "arrived", "issue": "issued", "expiry": "expired", "booking": "booked", "inspection": "inspected",
+    "publication": "published", "update": "updated", "signup": "signed up", "shipment": "shipped", "sale": "sold",
+    "purchase": "purchased", "admission": "admitted", "enrollment": "enrolled", "registration": "registered",
+    "founding": "founded", "built": "built", "sent": "sent", "paid": "paid", "sold": "sold", "left": "left",
+    "retirement": "retired", "cancellation": "cancelled", "opening": "opened", "closing": "closed", "death": "died",
+    "creation": "created", "installation": "installed", "production": "produced", "repair": "repaired",
+}  # fmt: skip
+"""What happened on a date, by a word of the date's name; a word that ends in -ed says it itself."""
+TERMS = """
+late early big small cheap premium senior junior active idle new old heavy light busy quiet popular rare important valid
+closed open recent risky safe strong weak full empty local foreign regular special major minor long short high low slow
+fast good bad critical normal extended basic extra current former pending final young modern classic large tiny costly
+profitable overdue unpaid frequent loyal distant nearby crowded remote public private
+""".split()  # noqa: SIM905
+"""Words that mean what an evidence says they mean."""
+PRODUCTS = ("revenue", "sales", "turnover", "value", "amount", "total", "cost", "volume", "worth", "sum", "load")
+"""What a product of two measures may be called."""
+NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+                "twelve")  # fmt: skip
 COMPARISONS: dict[str, tuple[str, ...]] = {
     ">": ("more than", "over", "above", "greater than", "higher than", "exceeding", "larger than"),
     "<": ("less than", "under", "below", "lower than", "smaller than", "fewer than"),
@@ -74,23 +98,59 @@ LIST_OPENINGS = (
     "List {x}", "Show {x}", "Show me {x}", "Give me {x}", "Give {x}", "Find {x}", "What are {x}?", "Which are {x}?",
     "Display {x}", "I need {x}", "I want to see {x}", "Tell me {x}", "Can you list {x}?", "Get {x}", "Return {x}",
     "Could you show me {x}?", "{x}", "Please list {x}", "I would like to know {x}", "Name {x}", "Provide {x}",
-    "Let me see {x}", "Pull up {x}", "Report {x}",
+    "Let me see {x}", "Pull up {x}", "Report {x}", "{x}", "{x}?", "{x}, please", "Which {x}?", "What {x} are there?",
+    "Do you have {x}?", "I am looking for {x}", "Print {x}", "Look up {x}", "May I see {x}?", "We need {x}",
+    "Who or what are {x}?", "Write down {x}", "Everything on {x}", "Are there any {x}?",
 )  # fmt: skip
 VALUE_OPENINGS = (
     "What is {x}?", "Show {x}", "Give me {x}", "Calculate {x}", "Compute {x}", "Find {x}", "Tell me {x}", "{x}",
     "What was {x}?", "I need {x}", "Can you tell me {x}?", "Determine {x}", "Could you work out {x}?", "What's {x}?",
-    "Please give me {x}", "I want to know {x}", "Report {x}",
+    "Please give me {x}", "I want to know {x}", "Report {x}", "{x}?", "What about {x}?", "How high is {x}?",
+    "What do we have as {x}?", "Work out {x}", "Do you know {x}?", "Look up {x}", "I am asked for {x}",
 )  # fmt: skip
 COUNT_OPENINGS = (
     "How many {x} are there?", "How many {x}?", "Count the {x}", "What is the number of {x}?", "number of {x}",
     "Give me the number of {x}", "Count {x}", "How many {x} do we have?", "Tell me how many {x} there are",
     "What is the total number of {x}?", "What's the count of {x}?", "Find the number of {x}", "how many {x} exist?",
+    "In total, how many {x}?", "How many {x} have we got?", "How many {x} were there?", "{x}: how many?",
+    "{x}, just the number", "Is there a number for {x}? I mean how many.", "number of all {x}",
+    "How often do we see {x}?",
+    "How many {x} are on file?", "tell me the count of {x}", "How large is the number of {x}?",
 )  # fmt: skip
 FILLERS = (
     "Hi, ", "Hello, ", "For my report, ", "Quick question: ", "For the meeting tomorrow: ", "Just wondering, ", "OK, ",
     "Now ", "So, ", "For the audit, ", "My boss asks: ", "As a first step, ", "Sorry to bother you, ",
 )  # fmt: skip
-ENDINGS = (" please", ", please", " thanks", " for me", " if you can", " in our data", " in the database", " right now")
+AFTERTHOUGHTS = (
+    " I need it today.", " Thanks!", " No rush.", " It is for the annual report.", " Nothing else.", " That is all.",
+    " The boss wants to know.", " Quickly, please.", " A rough idea is not enough.", " As always.",
+)  # fmt: skip
+ENDINGS = (
+    " please",
+    ", please",
+    " thanks",
+    " for me",
+    " if you can",
+    " in our data",
+    " in the database",
+    " right now",
+    " on record",
+    " so far",
+    " these days",
+    " overall",
+    " in total",
+    " at the moment",
+    " altogether",
+    " that we know of",
+    " on our books",
+    ", would you",
+    " at all",
+    " today",
+    " by now",
+    " I wonder",
+    " as far as we know",
+    " to date",
+)
 MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
           "December")  # fmt: skip
 
@@ -166,13 +226,15 @@ def say(rng: random.Random, openings: Sequence[str], phrase: str) -> str:
     text = opening.format(x=phrase)
     if rng.random() < 0.08:
         text = rng.choice(FILLERS) + text[:1].lower() + text[1:]
-    if rng.random() < 0.06:
+    if rng.random() < 0.1:
         mark = "?" if text.endswith("?") else ""
         text = text.removesuffix("?") + rng.choice(ENDINGS) + mark
     if text.endswith("?") and rng.random() < 0.15:
         text = text[:-1]
-    elif not text.endswith("?") and rng.random() < 0.5:
+    elif not text.endswith(("?", ".")) and rng.random() < 0.5:
         text += "."
+    if text.endswith((".", "?")) and rng.random() < 0.05:
+        text += rng.choice(AFTERTHOUGHTS)
     roll = rng.random()
     if roll < 0.72:
         text = text[:1].upper() + text[1:]
@@ -197,7 +259,8 @@ _PREDICATES = (
     ("with ", "have "), ("having ", "have "), ("that are ", "are "), ("which are ", "are "), ("that have ", "have "),
     ("whose ", "have "), ("in ", "are in "), ("from ", "are from "), ("without ", "have no "),
     ("marked ", "are marked "),
-    ("costing ", "cost "), ("earning ", "earn "), ("where ", "have "),
+    ("costing ", "cost "), ("earning ", "earn "), ("where ", "have "), ("that were ", "were "), ("who were ", "were "),
+    ("not ", "are not "), ("still ", "are still "), ("lacking ", "lack "),
 )  # fmt: skip
 
 
@@ -207,7 +270,28 @@ def predicate(phrase: str) -> str:
         if phrase.startswith(start):
             said = verb + phrase[len(start) :]
             return re.sub(r" (?:is|are) ", " ", said, count=1) if start in ("whose ", "where ") else said
-    return f"are {phrase}"
+    first = phrase.split(" ", 1)[0]
+    return f"were {phrase}" if first in _HAPPENED or first.endswith("ed") else f"are {phrase}"
+
+
+def participle(said: str) -> str | None:
+    """What happened on a date of this name: ``hire date`` → ``hired``, ``opened on`` → ``opened``."""
+    for word in said.split():
+        if word in PARTICIPLES:
+            return PARTICIPLES[word]
+        if len(word) > 4 and word.endswith("ed"):
+            return word
+    return None
+
+
+def number_word(rng: random.Random, value: str, share: float = 0.15) -> str:
+    """Now and then a small number as a word."""
+    if value.isdigit() and int(value) < len(NUMBER_WORDS) and rng.random() < share:
+        return NUMBER_WORDS[int(value)]
+    return value
+
+
+_HAPPENED = frozenset(PARTICIPLES.values())
 
 
 def join_words(rng: random.Random, items: Sequence[str]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from sqlglot import exp
 
 from askguru_lib.data import phrasing
-from askguru_lib.data.grammar import OPENINGS, Condition, Grammar, Pair
+from askguru_lib.data.conditions import Condition
+from askguru_lib.data.grammar import OPENINGS, Column, Grammar, Pair
 
 
 def finish(
@@ -34,24 +35,73 @@ def name_rows(g: Grammar, table: str, condition: Condition | None) -> str:
 
 def ask_which(g: Grammar, opening: str, condition: Condition, tree: exp.Select, name: str) -> Pair:
     """A question that is a sentence of its own: ``Which customers have a city of Oslo?``"""
-    question = phrasing.say(g.rng, ("{x}?",), f"{opening} {phrasing.predicate(condition.phrase)}")
+    question = phrasing.say(
+        g.rng,
+        ("{x}?", "{x}?", "do you know {x}?", "tell me {x}", "I wonder {x}"),
+        f"{opening} {phrasing.predicate(condition.phrase)}",
+    )
     return Pair(question, condition.evidence, tree, name, "simple")
 
 
 def attribute_of(g: Grammar, said: str, rows: str) -> str:
     """``the names of customers …``, in one of its forms."""
     many = phrasing.plural(said)
+    if g.rng.random() < 0.2:
+        g.notes.append(g.rng.choice(["Show the {s}.", "show {s}", "Give the {s}", "The {s} is enough.", "{s} only",
+                                     "Show their {s}.", "The {m} are enough."]).format(s=said, m=many))  # fmt: skip
+        return g.rng.choice([rows, rows, f"all {rows}", f"the {rows}"])
     return g.rng.choice([f"the {said} of {rows}", f"the {many} of {rows}", f"{many} of {rows}",
                          f"the {said} for {rows}",
                          f"the {many} of all {rows}", f"{said} of {rows}", f"the {said} of the {rows}",
-                         f"{said} for {rows}"])  # fmt: skip
+                         f"{said} for {rows}", f"{rows}: {said}", f"{rows}, {many} only",
+                         f"{rows} - the {said}, please",
+                         f"{rows}, just the {many}", f"{rows} by {said}"])  # fmt: skip
+
+
+ALPHABETICAL = ("in alphabetical order", "alphabetically", "from A to Z", "sorted by name", "A to Z")
+
+
+def in_order(
+    g: Grammar, tree: exp.Select, phrase: str, output: Column, qualified: bool = False
+) -> tuple[exp.Select, str]:
+    """Now and then a list in the order of its labels, as the question or the evidence says."""
+    if output.kind != "label" or g.rng.random() >= 0.1:
+        return tree, phrase
+    tree = tree.order_by(ordered(g._col(output, qualified), False), copy=False)
+    said = g.rng.choice([*ALPHABETICAL, f"by {g._said(output)}", f"sorted by {g._said(output)}"])
+    if g.rng.random() < 0.25:
+        g.notes.append(said)
+        return tree, phrase
+    return tree, f"{phrase}{g.rng.choice([', ', ' '])}{said}"
+
+
+def of_one(g: Grammar, parent: str, many: str) -> tuple[exp.Expr, str] | None:
+    """The rows of one parent that is called by its name: ``orders of Acme``, ``Acme's orders``; qualified."""
+    labels = [c for c in g.tables[parent].of("label") if c.values]
+    if not labels:
+        return None
+    label = g.rng.choice(labels)
+    value, one = g.rng.choice(label.values), g._one(parent)
+    test = exp.EQ(this=g._col(label, True), expression=g._literal(label, value))
+    said = g.rng.choice([f"{many} of {value}", f"{value}'s {many}", f"{many} from {value}", f"{many} for {value}",
+                         f"{many} by {value}", f"{many} of the {one} {value}", f"{many} at {value}",
+                         f"{many} belonging to {value}", f"{many} of {one} {value}", f"{many} that {value} has",
+                         f"{many} of the {value} {one}", f"{many} with {value}"])  # fmt: skip
+    return test, said
 
 
 def per_group(g: Grammar, measure: str, group: str, rows: str) -> str:
+    if measure.endswith(("number", "count")) and g.rng.random() < 0.35:
+        return g.rng.choice([f"{rows} per {group}", f"{rows} by {group}", f"{rows} in each {group}",
+                             f"for each {group} how many {rows}", f"{group} and number of {rows}",
+                             f"how {rows} spread over {phrasing.plural(group)}",
+                             f"every {group} with its number of {rows}"])  # fmt: skip
     return g.rng.choice([f"{measure} of {rows} for each {group}", f"{measure} of {rows} per {group}",
                          f"{measure} of {rows} by {group}", f"for each {group}, {measure} of {rows}",
                          f"{measure} of {rows} in each {group}",
-                         f"{measure} of {rows} grouped by {group}"])  # fmt: skip
+                         f"{measure} of {rows} grouped by {group}",
+                         f"{measure} of {rows} for every {group}", f"{group} by {group}: {measure} of {rows}",
+                         f"per {group}, {measure} of {rows}", f"{group} and {measure} of {rows}"])  # fmt: skip
 
 
 def measured(g: Grammar, table: str, qualified: bool) -> tuple[exp.Expr, str]:

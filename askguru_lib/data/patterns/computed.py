@@ -1,0 +1,144 @@
+"""Patterns that compute: products of columns, days between dates, running totals, the best of a group."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from askguru_lib.data import phrasing
+from askguru_lib.data.conditions import some_conditions
+from askguru_lib.data.grammar import Column, Grammar, NotHere, Pair, identifier
+from askguru_lib.data.patterns.wording import filtered, finish, name_rows, ordered, per_group
+
+
+def product(g: Grammar) -> Pair:
+    """SUM(a * b), AVG(a - b): a value that the evidence defines, in all or per category."""
+    table = g._table()
+    first, second = _two(g, table.of("number"))
+    times = g.rng.random() < 0.7
+    node = exp.Mul if times else exp.Sub
+    value = node(this=g._col(first, False), expression=g._col(second, False))
+    term = g.rng.choice(phrasing.PRODUCTS if times else ("difference", "gap", "margin", "gain", "surplus", "rest"))
+    function = g.rng.choice(["SUM", "SUM", "AVG", "MAX"])
+    word = g.rng.choice(phrasing.AGGREGATES[function])
+    sign, words = ("*", "times") if times else ("-", "minus")
+    note = g.rng.choice(["{t} is {a} {s} {b}", "{t} = {a} {s} {b}", "{t} means {a} {s} {b}", "{t}: {x} {w} {y}",
+                         "{t} is {x} {w} {y}"])  # fmt: skip
+    note = note.format(t=term, a=first.name, b=second.name, s=sign, w=words, x=g._said(first), y=g._said(second))
+    g.notes.append(note[:1].upper() + note[1:] if g.rng.random() < 0.5 else note)
+    condition = some_conditions(g, table.name)
+    rows = name_rows(g, table.name, condition)
+    measure = g._agg(function, value)
+    groups = table.of("category")
+    if groups and g.rng.random() < 0.35:
+        group = g.rng.choice(groups)
+        tree = filtered(g._select([g._col(group, False), measure], table.name), condition)
+        tree = tree.group_by(g._col(group, False), copy=False)
+        phrase = per_group(g, f"the {word} {term}", g._said(group), rows)
+        return finish(g, "list", phrase, tree, "product", "challenging", condition)
+    phrase = g.rng.choice([f"the {word} {term} of {rows}", f"{word} {term}, {rows}", f"the {word} {term} from {rows}"])
+    return finish(g, "value", phrase, filtered(g._select([measure], table.name), condition), "product", "moderate",
+                  condition)  # fmt: skip
+
+
+def days_between(g: Grammar) -> Pair:
+    """AVG(julianday(b) - julianday(a)): how many days lie between two dates of a row."""
+    table = g._table()
+    first, second = _two(g, table.of("date"))
+    days = exp.Sub(this=_day(g, second), expression=_day(g, first))
+    condition = some_conditions(g, table.name)
+    a, b, rows = g._said(first), g._said(second), name_rows(g, table.name, condition)
+    between = g.rng.choice([f"days between {a} and {b}", f"days from {a} to {b}", f"time in days from {a} to {b}",
+                            f"days it takes from {a} to {b}", f"days between {a} and {b}"])  # fmt: skip
+    if g.rng.random() < 0.6:
+        function = g.rng.choice(["AVG", "AVG", "MAX", "MIN"])
+        word = g.rng.choice(phrasing.AGGREGATES[function])
+        tree = g._select([g._agg(function, days)], table.name)
+        return finish(g, "value", f"the {word} number of {between} of {rows}", filtered(tree, condition),
+                      "days between", "moderate", condition)  # fmt: skip
+    limit = g.rng.choice([3, 7, 10, 14, 30, 60, 90])
+    test = exp.GT(this=days, expression=exp.Literal.number(limit))
+    tree = filtered(g._select([g._count()], table.name), condition).where(test, copy=False)
+    rows = f"{rows} with more than {limit} {between}"
+    return finish(g, "count", rows, tree, "days between", "moderate", condition)
+
+
+def best_of_group(g: Grammar) -> Pair:
+    """The row with the highest value of every category: a correlated subquery."""
+    table = g._table()
+    group = g._pick(table.of("category"))
+    measure = g._pick([c for c in table.of("number", "date") if not c.nullable])
+    label, down = g._label(table.name), g.rng.random() < 0.7
+    if label is group:
+        raise NotHere
+    inner = g._select([g._agg("MAX" if down else "MIN", g._ref("other", measure.name))], table.name)
+    inner.args["from_"].this.set("alias", exp.TableAlias(this=identifier("other")))
+    inner = inner.where(exp.EQ(this=g._ref("other", group.name), expression=g._ref("one", group.name)), copy=False)
+    test = exp.EQ(this=g._ref("one", measure.name), expression=exp.Subquery(this=inner))
+    tree = g._select([g._ref("one", group.name), g._ref("one", label.name)], table.name)
+    tree.args["from_"].this.set("alias", exp.TableAlias(this=identifier("one")))
+    tree = tree.where(test, copy=False)
+    one, said = g._one(table.name), g._said(group)
+    if measure.kind == "date":
+        word = g.rng.choice(["newest", "latest", "most recent"] if down else ["oldest", "earliest", "first"])
+        best = f"{one} with the {word} {g._said(measure)}"
+    else:
+        word = g.rng.choice(["highest", "largest", "biggest"] if down else ["lowest", "smallest"])
+        best = f"{one} with the {word} {g._said(measure)}"
+    known = phrasing.SUPERLATIVES.get(g._said(measure).split()[-1])
+    if known and g.rng.random() < 0.5:
+        best = f"{g.rng.choice(known[0] if down else known[1])} {one}"
+    phrase = g.rng.choice([f"the {best} of every {said}", f"the {best} in each {said}", f"for each {said} the {best}",
+                           f"in every {said} the {best}", f"the {best} by {said}"])  # fmt: skip
+    if g.rng.random() < 0.7:
+        both = f"{said} and {g._said(label)}"
+        g.notes.append(g.rng.choice([f"Show {both}.", f"show {both}; on a tie show all", both]))
+    return finish(g, "list", phrase, tree, "best of group", "challenging")
+
+
+def running_total(g: Grammar) -> Pair:
+    """Months or years with the total so far, or with the change against the one before: a window over a CTE."""
+    table = g._table()
+    date = g._pick([c for c in table.of("date") if c.values])
+    numbers = table.of("number")
+    measure, words = g._count(), f"number of {g._noun(table.name)}"
+    if numbers and g.rng.random() < 0.5:
+        number = g.rng.choice(numbers)
+        measure = g._agg("SUM", g._col(number, False))
+        words = f"{g._said(number)} of {g._noun(table.name)}"
+    year, monthly, total = g.rng.choice(date.values)[:4], g.rng.random() < 0.6, g.rng.random() < 0.6
+    part = g._part("%Y-%m" if monthly else "%Y", g._col(date, False))
+    name, unit = ("monthly", "month") if monthly else ("yearly", "year")
+    inner = g._select([exp.alias_(part, unit), exp.alias_(measure, "n")], table.name)
+    if monthly:
+        inner = inner.where(exp.EQ(this=g._year(g._col(date, False)), expression=exp.Literal.string(year)), copy=False)
+    inner = inner.group_by(part.copy(), copy=False)
+    of, n = exp.column(unit), exp.column("n")
+    by = exp.Order(expressions=[ordered(of.copy(), False)])
+    if total:
+        value: exp.Expr = exp.Window(this=exp.Sum(this=n), order=by)
+    else:
+        value = exp.Sub(this=n, expression=exp.Window(this=exp.Lag(this=n.copy()), order=by))
+    tree = g._select([of, value], name).order_by(ordered(of.copy(), False), copy=False).with_(name, inner, copy=False)
+    when = f" through {year}" if monthly else ""
+    said = g.rng.choice([f"{unit} by {unit}", f"for every {unit}", f"per {unit}"])
+    if total:
+        phrase = g.rng.choice([f"the running total of the {words} {said}{when}", f"the {words} so far, {said}{when}",
+                               f"the {words} added up {said}{when}",
+                               f"the cumulative {words} {said}{when}"])  # fmt: skip
+    else:
+        phrase = g.rng.choice([f"how the {words} changed {said}{when}", f"the change of the {words} {said}{when}",
+                               f"the {words} {said}{when} against the {unit} before"])  # fmt: skip
+    if g.rng.random() < 0.6:
+        shown = "the total so far" if total else f"the change against the {unit} before"
+        g.notes.append(g.rng.choice([f"Show the {unit} and {shown}, in order.", f"{unit} and {shown}, in order"]))
+    return finish(g, "list", phrase, tree, "running total", "challenging")
+
+
+def _two(g: Grammar, columns: list[Column]) -> list[Column]:
+    if len(columns) < 2:
+        raise NotHere
+    return g.rng.sample(columns, 2)
+
+
+def _day(g: Grammar, date: Column) -> exp.Expr:
+    return exp.Anonymous(this="julianday", expressions=[g._col(date, False)])
