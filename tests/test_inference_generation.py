@@ -289,13 +289,39 @@ class Ending:
         return state + 1
 
 
+def test_a_question_is_done_with_enough_different_answers_of_which_one_is_the_likeliest_beams() -> None:
+    search = object.__new__(_Search)
+    search.rows, search.beams, search.enough = 4, 2, 2
+    search.tokens = torch.tensor([[[5, 6], [5, 7], [5, 6], [8, 8]]] * 4)
+    search.lengths = torch.full((4, 4), 2)
+    search.done = torch.tensor([[1, 0, 0, 1], [1, 0, 1, 0], [0, 1, 0, 1], [1, 0, 0, 1]]).bool()
+    search.cut = torch.tensor([[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]]).bool()
+    search.scores = torch.tensor([[-1.0, -2.0, -3.0, -3.0]] * 4)
+    # two different ones; twice the same; the likeliest beam goes on; one of the two was cut off
+    assert search._served().flatten().tolist() == [True, False, False, False]
+
+
+def test_drawing_looks_at_all_tokens_where_the_likely_ones_are_not_the_whole_nucleus() -> None:
+    search = object.__new__(_Search)
+    search.temperature, search.draws = 1.0, torch.tensor([[[0.999]]])
+    flat, steep = torch.zeros(1, 1, 400), torch.zeros(1, 1, 400)
+    steep[0, 0, 7] = 20.0
+    search.top_p = 0.95
+    assert int(search._draw(0, steep)) == 7
+    reached = set()
+    for draw in torch.linspace(0, 0.999, 300):
+        search.draws = draw.view(1, 1, 1)
+        reached.add(int(search._draw(0, flat)))
+    assert len(reached) > 250  # 380 equally likely tokens are the nucleus
+
+
 def test_an_answer_far_longer_than_those_that_ended_is_stopped() -> None:
     search = object.__new__(_Search)
     search.rows, search.lengths = 4, torch.tensor([[10, 20, 46, 46], [10, 46, 46, 46]])
     search.done = torch.tensor([[True, True, False, False], [True, False, False, False]])
     search.cut = torch.zeros_like(search.done)
-    assert search._outlived(45).tolist() == [[False] * 4, [False] * 4]  # 1.5 times 20, and 16, is 46
-    assert search._outlived(46).tolist() == [[True] * 4, [False] * 4]  # of the second question too few have ended
+    assert search._outlived(32).tolist() == [[False] * 4, [False] * 4]  # 1.25 times 20, and 8, is 33
+    assert search._outlived(33).tolist() == [[True] * 4, [False] * 4]  # of the second question too few have ended
     decoder = small_generator().decoder
     [[found]] = decoder.decode([[5, 6, 7]], 0, beams=1, samples=0, max_new_tokens=200, constraints=[Ending(90)])
     assert found.finished  # alone, no answer is too long

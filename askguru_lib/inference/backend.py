@@ -54,6 +54,7 @@ class Backend(Protocol):
         prompts: Sequence[str],
         *,
         num_return: int = 1,
+        enough: int | None = None,
         mode: Mode = "greedy",
         num_beams: int | None = None,
         temperature: float | None = None,
@@ -72,6 +73,8 @@ class Backend(Protocol):
         Args:
             prompts: user messages, as yet without the chat template.
             num_return: answers per prompt.
+            enough: once so many different answers have ended, the likeliest beam among them, the others are cut off
+                (a server knows nothing of that); by default all are waited for.
             mode: ``greedy``, ``beam``, ``sampling`` or ``hybrid`` (``num_beams`` beams, the rest samples); beams come
                 first, most probable first.
             num_beams, temperature, max_new_tokens: instead of the configuration's.

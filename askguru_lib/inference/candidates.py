@@ -117,7 +117,7 @@ class MultiCandidateInference:
         samples = n - beams
         width = [(beams + SPARE) if beams else 0, (samples + SPARE) if samples else 0]
         found = self.generator.generate(
-            prompts, num_return=sum(width), mode="hybrid" if beams else "sampling", seed=seed, desc=desc,
+            prompts, num_return=sum(width), enough=n, mode="hybrid" if beams else "sampling", seed=seed, desc=desc,
             num_beams=width[0] or None, schemas=schemas, dialect=dialect, temperature=warmth,
         )  # fmt: skip
         chosen = [_distinct(_ranked(answers, beams), n, dialect) for answers in found]

@@ -20,8 +20,10 @@ SHORTEST_PREFIX = 32
 NEVER = float("-inf")
 LOOP_TOKENS, LOOP_PERIOD = 32, 8
 """An answer whose last 32 tokens repeat a piece of at most 8 tokens does not end by itself: it is stopped."""
-PATIENCE, LEEWAY = 1.5, 16
-"""Once half of a question's answers have ended, the others may become 1.5 times as long, and 16 tokens more."""
+LIKELY = 64
+"""Tokens that are looked at first when one is drawn: nearly always, all of the nucleus is among them."""
+PATIENCE, LEEWAY = 1.25, 8
+"""Once half of a question's answers have ended, the others may become a quarter longer, and 8 tokens more."""
 
 
 class RowConstraint(Protocol):
@@ -219,6 +221,7 @@ class SharedDecoder:
         beams: int,
         samples: int,
         max_new_tokens: int,
+        enough: int | None = None,
         temperature: float = 1.0,
         top_p: float = 1.0,
         seeds: Sequence[int] | None = None,
@@ -227,13 +230,14 @@ class SharedDecoder:
         """Decode ``beams + samples`` answers per prompt; one beam and no sample is greedy decoding.
 
         Beams come first, most probable first; then the samples in the order drawn. A question has fewer beams than
-        asked for only if a constraint leaves it fewer continuations. A sample's draws depend on its prompt's seed
+        asked for only if a constraint leaves it fewer continuations. With ``enough``, a question is done when so many
+        different answers have ended, the likeliest beam among them. A sample's draws depend on its prompt's seed
         alone, not on the batch that it is decoded in.
         """
         with self._ready():
             contexts, logits, positions = self.prefill(prompts, prefix)
             search = _Search(self, contexts, positions, beams, samples, max_new_tokens, constraints)
-            search.temperature, search.top_p = temperature, top_p
+            search.temperature, search.top_p, search.enough = temperature, top_p, enough or beams + samples
             if samples:
                 own = [torch.Generator().manual_seed(seed) for seed in (seeds or range(len(prompts)))]
                 draws = torch.stack([torch.rand(samples, max_new_tokens, generator=g) for g in own])
@@ -266,6 +270,7 @@ class _Search:
         self.cache = DynamicCache()
         self.draws = torch.empty(questions, 0, limit, device=device)
         self.temperature = self.top_p = 1.0
+        self.enough = self.rows
         self.constraints = list(constraints) if constraints else [None] * questions
         self.states = [[c.start() if c else None] * self.rows for c in self.constraints]
         self.results: list[list[Hypothesis]] = [[] for _ in range(questions)]
@@ -285,8 +290,9 @@ class _Search:
 
     def _step(self, step: int, logits: Tensor) -> None:
         logprobs = logits.log_softmax(-1)
-        logits = self._constrain(logits)
-        logprobs = logprobs.masked_fill(logits == NEVER, NEVER)
+        if any(self.constraints):
+            logits = self._constrain(logits)
+            logprobs = logprobs.masked_fill(logits == NEVER, NEVER)
         chosen = torch.empty_like(self.lengths)
         parents = torch.arange(self.rows, device=logits.device).repeat(len(self.where), 1)
         if self.beams:
@@ -296,7 +302,7 @@ class _Search:
         if self.beams > 1 and step:
             self._reorder(parents)
         live = ~self.done
-        gained = logprobs.gather(1, parents[..., None].expand_as(logprobs)).gather(-1, chosen[..., None])[..., 0]
+        gained = logprobs[torch.arange(len(self.where), device=logits.device)[:, None], parents, chosen]
         self.scores = self.scores + gained.masked_fill(~live, 0)
         if self.beams:
             self.scores[:, : self.beams] = scores
@@ -305,7 +311,7 @@ class _Search:
         self.lengths += (live & ~ended).long()
         self._advance(chosen, live & ~ended)
         self.done = self.done | ended
-        self.cut |= ~self.done & (self._loops(step) | self._outlived(step))
+        self.cut |= ~self.done & (self._loops(step) | self._outlived(step) | self._served())
         self.done = self.done | self.cut
 
     def _loops(self, step: int) -> Tensor:
@@ -321,9 +327,20 @@ class _Search:
         late = (2 * ended.sum(-1) >= self.rows) & (step + 1 > PATIENCE * longest + LEEWAY)
         return late[:, None].expand_as(self.done)
 
+    def _served(self) -> Tensor:
+        """Questions that have as many different answers as are wanted, the likeliest beam's too; ``[questions, 1]``."""
+        ended = self.done & ~self.cut
+        served = (ended.sum(-1) >= self.enough) & ~self.done.all(-1)
+        if self.beams:
+            likeliest = self.scores[:, : self.beams].argmax(-1, keepdim=True)
+            served &= ended.gather(1, likeliest)[:, 0]
+        for q in served.nonzero().flatten().tolist():
+            rows = ended[q].nonzero().flatten().tolist()
+            texts = {tuple(self.tokens[q, r, : int(self.lengths[q, r])].tolist()) for r in rows}
+            served[q] = len(texts) >= self.enough
+        return served[:, None]
+
     def _constrain(self, logits: Tensor) -> Tensor:
-        if not any(self.constraints):
-            return logits
         masks: list[Tensor | None] = []
         for constraint, states, done in zip(self.constraints, self.states, self.done.tolist(), strict=True):
             masks += [constraint.mask(s) if constraint and not d else None for s, d in zip(states, done, strict=True)]
@@ -349,12 +366,16 @@ class _Search:
         return flat % vocabulary, flat // vocabulary, best
 
     def _draw(self, step: int, logits: Tensor) -> Tensor:
-        probabilities, order = (logits / self.temperature).softmax(-1).sort(-1, descending=True)
+        probabilities = (logits / self.temperature).softmax(-1)
+        likely, order = probabilities.topk(min(LIKELY, logits.shape[-1]), dim=-1)
+        if bool((likely.sum(-1) < self.top_p).any()):  # the nucleus is larger: sort everything
+            likely, order = probabilities.sort(-1, descending=True)
+        probabilities = likely
         before = probabilities.cumsum(-1) - probabilities
         probabilities = probabilities.masked_fill(before >= self.top_p, 0.0)
         cumulative = probabilities.cumsum(-1)
         target = self.draws[:, :, step, None] * cumulative[..., -1:]
-        index = torch.searchsorted(cumulative, target, right=True).clamp(max=logits.shape[-1] - 1)
+        index = torch.searchsorted(cumulative, target, right=True).clamp(max=order.shape[-1] - 1)
         # A draw at the very end of the line must not land on a token of probability nought.
         last = (probabilities > 0).sum(-1, keepdim=True) - 1
         return order.gather(-1, torch.minimum(index, last))[..., 0]

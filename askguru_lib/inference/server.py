@@ -66,6 +66,7 @@ class ServerGenerator(Backend):
         prompts: Sequence[str],
         *,
         num_return: int = 1,
+        enough: int | None = None,
         mode: Mode = "greedy",
         num_beams: int | None = None,
         temperature: float | None = None,
