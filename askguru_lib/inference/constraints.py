@@ -74,7 +74,7 @@ class Vocabulary:
     Attributes:
         texts: bytes of every token as a latin-1 string; None for special tokens.
         words: trie of the tokens that are letters and digits only, in lower case.
-        quoting, others: tries of the remaining tokens, with and without a single quote.
+        others, quoting: tries of the remaining tokens, and of those among them with a single quote.
         inside, start, digits: masks of the tokens that are ASCII letters and digits, that also begin with a letter,
             that are digits; ``lengths`` are theirs.
         without_quote: mask of the tokens that leave a string literal open.
@@ -101,7 +101,9 @@ class Vocabulary:
                 continue
             self.without_quote[token] = "'" not in text
             if not INSIDE_WORD.issuperset(text):
-                (self.quoting if "'" in text else self.others).add(text, token)
+                self.others.add(text, token)
+                if "'" in text:
+                    self.quoting.add(text, token)
                 continue
             self.words.add(text.lower(), token)
             for style, mask in self.spelt.items():
@@ -273,12 +275,10 @@ class SchemaConstraint(LogitsProcessor):
 
     def _walk(self, state: State) -> Tensor:
         vocabulary, step = self.vocabulary, self.scanner.step
-        stack = [(vocabulary.quoting, state)]
         if state.mode == "string":
-            mask = vocabulary.without_quote.clone()
+            mask, stack = vocabulary.without_quote.clone(), [(vocabulary.quoting, state)]
         else:
-            mask = vocabulary.none.clone()
-            stack.append((vocabulary.others, state))
+            mask, stack = vocabulary.none.clone(), [(vocabulary.others, state)]
             if state.mode == "quoted":
                 stack.append((vocabulary.words, state))
         allowed: list[int] = []
