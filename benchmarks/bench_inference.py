@@ -4,12 +4,12 @@
 
 Every question is timed alone and from the start: keys and values of earlier prompts are forgotten before each call.
 Choosing is timed twice: right after the candidates, when the schema's keys and values are there, which is what it adds
-to them, and from the start, as after a load of other questions. The constraint's masks are those that as many other
-questions on the same schemas have left behind, as in the midst of a test set; its own row says what they cost at first.
-Among four means that four different results compete. Prompts have at least ``--tokens`` tokens. A greedy answer that runs to the limit is long and would flatter the ratios,
-so the questions whose greedy answer ends by itself stand in a row of their own. The goals: five hybrid candidates at
-most 1.6 times one greedy answer and three times faster than five separate calls; choosing at most 0.5 times; the
-constraint under 10 % of a step.
+to them, and from the start, as after a load of other questions. Among four means that four different results compete.
+The constraint's masks are those that as many other questions on the same schemas have left behind, as in the midst of a
+test set; a table of its own says what they cost at first. Prompts have at least ``--tokens`` tokens. A greedy answer
+that runs to the limit is long and would flatter the ratios, so the questions whose greedy answer ends by itself stand
+in a row of their own. The goals: five hybrid candidates at most 1.6 times one greedy answer and three times faster than
+five separate calls; choosing at most 0.5 times; the constraint under 10 % of a step.
 """
 
 from __future__ import annotations

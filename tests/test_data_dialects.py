@@ -44,6 +44,12 @@ def schema() -> MSchema:
          'SELECT noted FROM "Orders" GROUP BY noted ORDER BY COUNT(*) DESC'),
         ("SELECT noted FROM Orders ORDER BY Placed DESC", "duckdb", "SELECT noted FROM Orders ORDER BY Placed DESC"),
         ("SELECT noted FROM Orders ORDER BY Placed DESC", "mysql", "SELECT noted FROM Orders ORDER BY Placed DESC"),
+        ("SELECT julianday(Placed) - julianday(noted) FROM Orders", "sqlite",
+         "SELECT julianday(Placed) - julianday(noted) FROM Orders"),
+        ("SELECT julianday(Placed) FROM Orders", "postgresql",
+         'SELECT EXTRACT(JULIAN FROM "Placed") FROM "Orders"'),
+        ("SELECT julianday(noted) FROM Orders", "duckdb", "SELECT JULIAN(CAST(noted AS DATE)) FROM Orders"),
+        ("SELECT julianday(noted) FROM Orders", "mysql", "SELECT TO_DAYS(noted) FROM Orders"),
         ("SELECT user FROM Orders", "postgresql", 'SELECT "user" FROM "Orders"'),
     ],
 )  # fmt: skip

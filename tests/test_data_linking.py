@@ -32,6 +32,9 @@ def text() -> str:
     schema.add_field("EQUI", "order", "TEXT", comment="")
     schema.add_field("EQUI", "net value", "REAL", comment="")
     schema.add_field("EQUI", "odd.name", "REAL", comment="purchase price")
+    schema.add_table("people", comment="")
+    schema.add_field("people", "hire_date", "DATE", comment="")
+    schema.add_field("people", "birth_date", "DATE", comment="")
     schema.add_table("category", comment="")
     schema.add_field("category", "statusCode", "TEXT", comment="")
     return schema.to_mschema()
@@ -55,6 +58,11 @@ def linked(text: str, question: str) -> dict[str, tuple[str, ...]]:
         ("Is 'Pump 7' new?", "Pump 7", "EQUI.EQKTX"),
         ("the plant's name", "plant's name", "WERK.NAME1"),
         ("the name of the plant", "name of the plant", "WERK.NAME1"),
+        ("Who was hired last?", "hired", "people.hire_date"),
+        ("those hiring in May", "hiring", "people.hire_date"),
+        ("When was Ann born?", "born", "people.birth_date"),
+        ("Who is the oldest?", "oldest", "people.birth_date"),
+        ("the least expensive one", "expensive", 'EQUI."odd.name"'),
     ],
 )
 def test_words_of_names_comments_and_values_are_linked(text: str, question: str, words: str, item: str):

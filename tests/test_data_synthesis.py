@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import sqlite3
 from collections import Counter
 
@@ -12,7 +13,11 @@ import sqlglot
 from askguru_lib.data.grammar import Grammar
 from askguru_lib.data.mutations import MUTATIONS, corrupt
 from askguru_lib.data.patterns import PATTERNS
-from askguru_lib.data.phrasing import humanize, plural, singular, spoken
+from askguru_lib.data.patterns.computed import best_of_group, days_between, product, running_total
+from askguru_lib.data.patterns.groups import beyond_average
+from askguru_lib.data.patterns.joins import different_parents, join_measure, latest_of, with_none
+from askguru_lib.data.patterns.one_table import counting, listing
+from askguru_lib.data.phrasing import TERMS, humanize, participle, plural, singular, spoken
 from askguru_lib.data.synthesis import normalize_question, normalize_sql, refine_samples, selection_samples, synthesize
 from askguru_lib.data.trees import render
 from askguru_lib.databases.executor import Failure, Result
@@ -82,6 +87,107 @@ def test_people_write_is_not_null_and_not_in(shop):
     assert render(tree) == "SELECT a FROM t WHERE b IS NOT NULL AND c NOT IN (SELECT d FROM e)"
 
 
+@pytest.fixture
+def staff() -> MSchema:
+    schema = MSchema("staff")
+    schema.add_table("employees")
+    schema.add_field("employees", "id", "INTEGER", True, examples=[1, 2, 3])
+    schema.add_field("employees", "name", "TEXT", nullable=False, examples=["Ann", "Bo", "Cy"])
+    schema.add_field("employees", "hire_date", "DATE", nullable=False, examples=["2020-05-06", "2021-07-08"])
+    schema.add_field("employees", "exit_date", "DATE", nullable=True, examples=["2022-01-02"])
+    schema.add_field("employees", "hours", "INTEGER", nullable=False, examples=[20, 30, 40])
+    schema.add_field("employees", "wage", "REAL", nullable=False, examples=[10.5, 12.0, 14.0])
+    schema.add_field("employees", "team", "TEXT", nullable=False, examples=["A", "B"])
+    schema.add_field("employees", "is_manager", "INTEGER", nullable=False, examples=[0, 1])
+    schema.add_table("trips")
+    schema.add_field("trips", "id", "INTEGER", True, examples=[1, 2, 3])
+    schema.add_field("trips", "employee_id", "INTEGER", examples=[1, 2])
+    schema.add_field("trips", "city", "TEXT", examples=["Oslo", "Rome"])
+    schema.add_field("trips", "days", "INTEGER", nullable=False, examples=[2, 30])
+    schema.add_field("trips", "return_date", "DATE", nullable=True, examples=["2022-01-02", "2023-02-03"])
+    schema.add_foreign_key("trips", "employee_id", None, "employees", "id")
+    return schema
+
+
+def drawn(schema: MSchema, pattern, n: int = 400) -> list[tuple[str, str, str]]:
+    """Questions, evidence and queries of one pattern."""
+    grammar = Grammar(schema, random.Random(5))
+    pairs = [p for _ in range(n) if (p := grammar.draw({pattern: 1.0}))]
+    return [(p.question.lower(), p.evidence, render(p.tree)) for p in pairs]
+
+
+def test_a_date_is_asked_for_by_what_happened_on_it(staff):
+    found = drawn(staff, listing) + drawn(staff, counting)
+    hired = [(q, s) for q, _, s in found if re.search(r"\bhired (in|before|after|since)", q)]
+    assert hired
+    assert all("hire_date" in s for _, s in hired)
+    missing = [s for q, _, s in found if re.search(r"not (yet )?(been )?returned|never returned|not returned yet", q)]
+    assert missing
+    assert all("return_date IS NULL" in s for s in missing)
+    one = [(q, s) for q, e, s in found if not e and " AND " not in s and " OR " not in s and "is_manager =" in s]
+    managers = [(q, s) for q, s in one if re.search(r"\bmanager\b", q) and "is manager" not in q]
+    assert len({s[-1] for _, s in managers}) == 2
+    assert all(("= 0" in s) == ("not" in q.split()) for q, s in managers)
+
+
+def test_a_year_that_bounds_a_date_is_a_day(staff):
+    before = [
+        (q, s) for q, _, s in drawn(staff, counting, 1500) if re.search(r"hired before (the year )?2020\b(?!-)", q)
+    ]
+    assert before
+    assert all("hire_date < '2020-01-01'" in s for _, s in before)
+
+
+def test_a_word_that_the_question_makes_up_is_defined_by_the_evidence(staff):
+    terms = [(q, e, s) for q, e, s in drawn(staff, counting, 1500) if e]
+    assert len(terms) > 20
+    for question, evidence, sql in terms:
+        assert any(term in question and term in evidence.lower() for term in TERMS), (question, evidence)
+        assert "WHERE" in sql
+
+
+def test_what_the_evidence_says_to_show_is_what_is_selected(staff):
+    told = [(e, s) for _, e, s in drawn(staff, beyond_average, 600) if "enough" in e or "how " in e.lower()]
+    assert len({s.split()[1] for _, s in told}) == 2
+    assert all(s.split()[1] in e.lower() for e, s in told)
+
+
+def test_the_rows_of_an_owner_are_those_joined_to_its_name(staff):
+    owned = [
+        (q, s) for q, _, s in drawn(staff, join_measure) if re.search(r"\b(of|for|by|at|from) (the \w+ )?ann\b", q)
+    ]
+    assert owned
+    assert all("JOIN employees" in s and "employees.name = 'Ann'" in s for _, s in owned)
+
+
+def test_patterns_that_compute_give_the_right_numbers(staff):
+    db = sqlite3.connect(":memory:")
+    db.executescript("""
+        CREATE TABLE employees (id INTEGER, name TEXT, hire_date TEXT, exit_date TEXT, hours INTEGER, wage REAL,
+                                team TEXT, is_manager INTEGER);
+        INSERT INTO employees VALUES (1, 'Ann', '2020-05-06', '2020-05-16', 20, 10.0, 'A', 1),
+                                     (2, 'Bo', '2021-07-08', NULL, 30, 12.0, 'B', 0),
+                                     (3, 'Cy', '2021-08-08', NULL, 40, 14.0, 'B', 0);
+        CREATE TABLE trips (id INTEGER, employee_id INTEGER, city TEXT, days INTEGER, return_date TEXT);
+        INSERT INTO trips VALUES (1, 1, 'Oslo', 2, '2022-01-02'), (2, 1, 'Rome', 30, NULL);
+    """)
+
+    def answers(pattern, part: str, n: int = 1500) -> set:
+        queries = {s for _, _, s in drawn(staff, pattern, n) if part in s}
+        assert queries, part
+        return {tuple(map(tuple, db.execute(s).fetchall())) for s in queries}
+
+    assert answers(product, "SELECT SUM(hours * wage) FROM employees") >= {((1120.0,),)}
+    assert ((10.0,),) in answers(days_between, "SELECT AVG(julianday(exit_date) - julianday(hire_date)) FROM employees")
+    assert (("Ann", 2), ("Bo", 0), ("Cy", 0)) in answers(with_none, "LEFT JOIN")
+    assert (("2020", 1), ("2021", 3)) in answers(running_total, "SELECT year, SUM(n) OVER")
+    assert ((1,),) in answers(different_parents, "COUNT(DISTINCT employee_id)")
+    assert (("A", "Ann"), ("B", "Cy")) in answers(best_of_group, "one.wage = (SELECT MAX(other.wage)")
+    assert {(("Oslo",),), (("Rome",),)} <= answers(latest_of, "SELECT trips.city")
+    best = "SELECT one.city, one.id FROM trips AS one WHERE one.return_date = (SELECT MAX(other.return_date)"
+    assert not [s for _, _, s in drawn(staff, best_of_group) if best in s]  # a date that may be missing decides nothing
+
+
 def test_synthesis_repeats_nothing_and_excludes_what_it_is_told(shop):
     pairs = synthesize(shop, 120, seed=3)
     assert len({normalize_sql(p["SQL"]) for p in pairs}) == len(pairs) == 120
@@ -100,6 +206,15 @@ def test_synthesis_is_the_same_for_the_same_seed_and_keeps_only_what_answers(sho
     first = synthesize(shop, 50, seed=3, execute=execute)
     assert first == synthesize(shop, 50, seed=3, execute=execute)
     assert all(any(v is not None for row in executor.run(p["SQL"]).rows for v in row) for p in first)
+
+
+@pytest.mark.parametrize(
+    ("said", "happened"),
+    [("hire date", "hired"), ("opened on", "opened"), ("birth date", "born"), ("date", None), ("need", None),
+     ("date of payment", "paid")],
+)  # fmt: skip
+def test_what_happened_on_a_date(said, happened):
+    assert participle(said) == happened
 
 
 @pytest.mark.parametrize("kind", MUTATIONS)
