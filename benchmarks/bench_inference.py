@@ -66,6 +66,7 @@ def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
 
 def per_question(generator: Generator, records: list[dict[str, Any]], executor: Executor) -> list[dict[str, Any]]:
     several, critic = MultiCandidateInference(generator), SQLCritic(generator, enabled=True)
+    generator._constraints.clear()
     measured, others = records[: len(records) // 2], records[len(records) // 2 :]
     for record in others:
         schema = [MSchema.from_text(record["db_schema"])]

@@ -99,6 +99,26 @@ def test_a_value_is_found_behind_a_word_that_holds_it(text: str):
     assert links.mentions == (Mention("NY", ("WERK.NAME1",)),)
 
 
+def test_a_function_word_is_not_a_name_that_comes_from_it():
+    schema = MSchema("d")
+    schema.add_table("listings")
+    for name in ("tel", "note", "car", "plan", "bookings", "earnings"):
+        schema.add_field("listings", name, "TEXT")
+    text = schema.to_mschema()
+    for question in (
+        "Tell me a number",
+        "List them",
+        "Which are not active?",
+        "who takes care",
+        "on a plane",
+        "costing 3",
+    ):
+        assert linked(text, question) == {}, question
+    assert linked(text, "What is booked?") == {"booked": ("listings.bookings",)}
+    schema.add_field("listings", "booked", "TEXT")  # the word itself comes before its relatives
+    assert linked(schema.to_mschema(), "What is booked?") == {"booked": ("listings.booked",)}
+
+
 def test_phrases_end_with_the_sentence(text: str):
     assert "plant? name" not in linked(text, "Which plant? name it")
 

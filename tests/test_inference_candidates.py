@@ -71,7 +71,10 @@ class Scripted:
 
     def generate(self, prompts: Sequence[str], **_: object) -> list[list[Generated]]:
         found = self.rounds.pop(0)
-        return [[Generated(sql, sql, -float(i), 3, source) for i, (source, sql) in enumerate(found)] for _ in prompts]
+        return [
+            [Generated(sql, sql, -float(i), 3, source, not sql.endswith("…")) for i, (source, sql) in enumerate(found)]
+            for _ in prompts
+        ]
 
 
 FIRST = [
@@ -85,6 +88,23 @@ def test_order_is_beams_then_samples_then_spare_beams() -> None:
     [found] = several.generate_candidates_hybrid(["q"], 5)
     assert [c.sql for c in found] == ["SELECT a", "SELECT b", "SELECT e", "SELECT c", "SELECT d"]
     assert [c.count for c in found] == [3, 1, 1, 1, 1]
+
+
+def test_what_was_cut_off_comes_behind_whatever_is_finished() -> None:
+    samples = [("sample", s) for s in ("SELECT a, b FR…", "SELECT c…", "SELECT d", "SELECT e", "SELECT f", "SELECT g")]
+    several = MultiCandidateInference(Scripted(samples), small_config())  # type: ignore[arg-type]
+    [found] = several.generate_candidates_temperature_sampling(["q"], 5)
+    assert [c.sql for c in found] == ["SELECT d", "SELECT e", "SELECT f", "SELECT g", "SELECT a, b FR…"]
+    mixed = [
+        ("beam", "SELECT a…"),
+        ("beam", "SELECT b"),
+        ("beam", "SELECT c"),
+        ("sample", "SELECT x…"),
+        ("sample", "SELECT y"),
+    ]
+    several = MultiCandidateInference(Scripted(mixed), small_config(num_beams=2))  # type: ignore[arg-type]
+    [found] = several.generate_candidates_hybrid(["q"], 3)
+    assert [c.sql for c in found] == ["SELECT b", "SELECT c", "SELECT y"]
 
 
 def test_missing_candidates_are_sampled_then_repeated() -> None:

@@ -299,6 +299,8 @@ def test_a_question_is_done_with_enough_different_answers_of_which_one_is_the_li
     search.scores = torch.tensor([[-1.0, -2.0, -3.0, -3.0]] * 4)
     # two different ones; twice the same; the likeliest beam goes on; one of the two was cut off
     assert search._served().flatten().tolist() == [True, False, False, False]
+    search.scores[0, 3] = float("-inf")  # a row without a continuation has no answer
+    assert search._served().flatten().tolist() == [False, False, False, False]
 
 
 def test_drawing_looks_at_all_tokens_where_the_likely_ones_are_not_the_whole_nucleus() -> None:
@@ -319,7 +321,7 @@ def test_an_answer_far_longer_than_those_that_ended_is_stopped() -> None:
     search = object.__new__(_Search)
     search.rows, search.lengths = 4, torch.tensor([[10, 20, 46, 46], [10, 46, 46, 46]])
     search.done = torch.tensor([[True, True, False, False], [True, False, False, False]])
-    search.cut = torch.zeros_like(search.done)
+    search.cut, search.scores = torch.zeros_like(search.done), torch.zeros(2, 4)
     assert search._outlived(32).tolist() == [[False] * 4, [False] * 4]  # 1.25 times 20, and 8, is 33
     assert search._outlived(33).tolist() == [[True] * 4, [False] * 4]  # of the second question too few have ended
     decoder = small_generator().decoder

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from sqlglot import exp
 
@@ -32,8 +34,8 @@ def one_condition(g: Grammar, table: str, qualified: bool = False, avoid: str = 
     options = [c for c in t.columns if c.kind != "key" and c.name != avoid and (c.values or c.nullable)]
     column = g._pick(options)
     found = _on(g, column, qualified)
-    defined = not found.evidence and g.rng.random() < DEFINED
-    return _defined(g, found) or found if defined else found
+    defined = not found.evidence and column.kind != "flag" and g.rng.random() < DEFINED
+    return _defined(g, table, found) or found if defined else found
 
 
 def some_conditions(g: Grammar, table: str, qualified: bool = False, least: int = 0) -> Condition | None:
@@ -55,7 +57,7 @@ def some_conditions(g: Grammar, table: str, qualified: bool = False, least: int 
 
 
 def _on(g: Grammar, column: Column, qualified: bool) -> Condition:
-    happened = phrasing.participle(g._said(column)) if column.kind == "date" else None
+    happened = what_happened(g, column)
     if column.nullable and (not column.values or g.rng.random() < (0.2 if happened else 0.1)):
         return _null(g, column, qualified, happened)
     if not column.values:
@@ -69,17 +71,37 @@ def _on(g: Grammar, column: Column, qualified: bool) -> Condition:
     return _text(g, column, qualified)
 
 
-def _defined(g: Grammar, found: Condition) -> Condition | None:
+def what_happened(g: Grammar, column: Column) -> str | None:
+    """The participle that stands for a date, or a year, if no other one of its table has the same."""
+
+    def named(c: Column) -> str | None:
+        return phrasing.participle(c.phrases[0]) if c.kind == "date" or "year" in c.phrases[0].split() else None
+
+    here = named(column)
+    return here if here and [named(c) for c in g.tables[column.table].columns].count(here) == 1 else None
+
+
+def new_term(g: Grammar, table: str, terms: Sequence[str]) -> str:
+    """A word for the evidence to define, of which the table and this question know nothing."""
+    columns = g.tables[table].columns
+    texts = chain.from_iterable((*c.phrases, *c.values, *(meaning for _, meaning in c.meanings)) for c in columns)
+    known = {word for text in texts for word in text.lower().split()} | g.terms
+    term: str = g._pick([t for t in terms if t not in known])
+    g.terms.add(term)
+    return term
+
+
+def _defined(g: Grammar, table: str, found: Condition) -> Condition | None:
     """The condition under a word of its own: ``late orders``, with the evidence ``Late means …``."""
     if found.tree.find(exp.Anonymous, exp.Subquery):
         return None  # parts of dates are spelled differently by every engine
     plain = found.tree.copy()
     for column in plain.find_all(exp.Column):
         column.set("table", None)
-    term = g.rng.choice(phrasing.TERMS)
-    words = re.sub(r"^(?:whose|where|with|having|that have) (?:an? )?", "", found.phrase)
-    meaning = render(plain) if g.rng.random() < 0.6 else words
-    evidence = g.rng.choice(["{t} means {m}", "{t} is {m}", "{t}: {m}", "{t} are those with {m}", "{t} stands for {m}",
+    term = new_term(g, table, phrasing.TERMS)
+    words = re.match(r"(?:whose|where|with) (?:an? )?(?!\d|the word)(.*)", found.phrase)
+    meaning = words[1] if words and g.rng.random() < 0.4 else render(plain)
+    evidence = g.rng.choice(["{t} means {m}", "{t} is {m}", "{t}: {m}", "{t} refers to {m}", "{t} stands for {m}",
                              "call it {t} if {m}"]).format(t=term, m=meaning)  # fmt: skip
     evidence = evidence[:1].upper() + evidence[1:] if g.rng.random() < 0.6 else evidence
     phrase = g.rng.choice([f"that are {term}", f"which are {term}", f"counted as {term}", f"that count as {term}"])
@@ -92,16 +114,18 @@ def _null(g: Grammar, column: Column, qualified: bool, happened: str | None) -> 
     if g.rng.random() < 0.65:
         forms = [f"without a {said}", f"that have no {said}", f"with no {said}", f"whose {said} is missing",
                  f"where {said} is empty", f"with an unknown {said}", f"whose {said} we don't know",
-                 f"where the {said} is not known", f"still without {said}", f"for which no {said} is known",
-                 f"that lack a {said}", f"lacking a {said}", f"where nobody entered a {said}"]  # fmt: skip
+                 f"where the {said} is not known", f"still without {said}",
+                 f"that lack a {said}", f"lacking a {said}"]  # fmt: skip
         if happened and g.rng.random() < 0.6:
-            forms = [f"not yet {happened}", f"that were never {happened}", f"still not {happened}",
-                     f"that have not been {happened}", f"that are not {happened} yet"]  # fmt: skip
+            forms = [f"not yet {happened}", f"still not {happened}"]
+            been = "" if phrasing.that_happened(happened) == f"that {happened}" else "been "
+            forms += [f"that have not {been}{happened}", f"that have never {been}{happened}",
+                      f"that have not {been}{happened} yet"]  # fmt: skip
         return Condition(test, g.rng.choice(forms))
     forms = [f"that have a {said}", f"with a known {said}", f"whose {said} is recorded", f"with any {said}",
-             f"whose {said} we know", f"for which the {said} is known"]  # fmt: skip
+             f"whose {said} we know"]  # fmt: skip
     if happened and g.rng.random() < 0.6:
-        forms = [f"already {happened}", f"that have been {happened}", f"that were {happened}"]
+        forms = [f"already {happened}", phrasing.that_happened(happened)]
     return Condition(exp.Not(this=test), g.rng.choice(forms))
 
 
@@ -141,10 +165,10 @@ def _number(g: Grammar, column: Column, qualified: bool) -> Condition:
     if "year" in said.split() and re.fullmatch(r"\d{4}", value):
         words = g.rng.choice(phrasing.YEARS[operator])
         form = g.rng.choice(["with {s} {w} {v}", "whose {s} is {w} {v}", "with a {s} {w} {v}", "{w} {v}"])
-        happened = phrasing.participle(said)
+        happened = what_happened(g, column)
         if happened and g.rng.random() < 0.5:
             form = f"{happened} {{w}} {{v}}"
-        elif form == "{w} {v}" and not _only_year(g, column):
+        elif form == "{w} {v}" and not only_year(g, column):
             form = "with {s} {w} {v}"
         shown = value
     return Condition(tree, form.format(s=said, w=words, v=shown))
@@ -165,30 +189,35 @@ def rounded(g: Grammar, value: str) -> str:
 
 
 def _date(g: Grammar, column: Column, qualified: bool, happened: str | None) -> Condition:
-    said, ref, value = g._said(column), g._col(column, qualified), g.rng.choice(column.values)[:10]
+    said, ref, whole = g._said(column), g._col(column, qualified), g.rng.choice(column.values)
+    value = whole[:10]
     roll, year = g.rng.random(), value[:4]
     # "hired in 2020" names the date by what happened, "in 2020" only where the table has no other date.
     told = happened if happened and g.rng.random() < 0.5 else None
-    starts = [f"that were {told}", f"{told}", f"{told}"] if told else [f"with {said}", f"whose {said} is",
+    starts = [phrasing.that_happened(told), told, told] if told else [f"with {said}", f"whose {said} is",
                                                                       f"with a {said}"]  # fmt: skip
     start = g.rng.choice(starts)
     if roll < 0.42:
         tree: exp.Expr = exp.EQ(this=g._year(ref), expression=exp.Literal.string(year))
-        bare = [f"in {year}", f"from {year}", f"of {year}"] if _only(g, column) else []
+        bare = [f"in {year}", f"from {year}", f"of {year}"] if only_year(g, column) else []
         return Condition(tree, g.rng.choice([f"{start} in {year}", f"{start} in {year}", f"{start} during {year}",
                                              f"{start} in the year {year}", *bare]))  # fmt: skip
     if roll < 0.52 and re.fullmatch(r"\d{4}-\d\d-\d\d", value):
         month = phrasing.MONTHS[int(value[5:7]) - 1]
         tree = exp.EQ(this=g._part("%Y-%m", ref), expression=exp.Literal.string(value[:7]))
-        bare = [f"in {month} {year}", f"of {month} {year}"] if _only(g, column) else []
+        bare = [f"in {month} {year}", f"of {month} {year}"] if only_year(g, column) else []
         return Condition(tree, g.rng.choice([f"{start} in {month} {year}", f"{start} in {month} of {year}",
                                              f"{start} during {month} {year}", *bare]))  # fmt: skip
     if roll < 0.66 and re.fullmatch(r"\d{4}", year):
         node, word, bound = g.rng.choice([(exp.LT, "before", f"{year}-01-01"), (exp.GTE, "since", f"{year}-01-01"),
-                                          (exp.GT, "after", f"{year}-12-31"), (exp.GTE, "in or after", f"{year}-01-01"),
+                                          (exp.GTE, "after", f"{int(year) + 1}-01-01"),
+                                          (exp.GTE, "in or after", f"{year}-01-01"),
                                           (exp.LT, "before the year", f"{year}-01-01")])  # fmt: skip
         return Condition(node(this=ref, expression=exp.Literal.string(bound)), f"{start} {word} {year}")
     spoken = phrasing.spoken_date(g.rng, value)
+    if roll < 0.84 and len(whole) > 10:  # "after" a day: not at some time of it
+        tree = exp.GTE(this=ref, expression=exp.Literal.string(value))
+        return Condition(tree, f"{start} {g.rng.choice(['on or after', 'since', 'no earlier than'])} {spoken}")
     if roll < 0.84:
         tree = exp.GT(this=ref, expression=exp.Literal.string(value))
         return Condition(tree, f"{start} {g.rng.choice(['after', 'later than', 'after'])} {spoken}")
@@ -196,14 +225,14 @@ def _date(g: Grammar, column: Column, qualified: bool, happened: str | None) -> 
     return Condition(tree, f"{start} {g.rng.choice(['before', 'earlier than', 'before'])} {spoken}")
 
 
-def _only_year(g: Grammar, column: Column) -> bool:
+def only_year(g: Grammar, column: Column) -> bool:
     """Whether nothing else in the table could be meant by a year that is named alone."""
     return sum(c.kind == "date" or "year" in c.phrases[0].split() for c in g.tables[column.table].columns) == 1
 
 
-def _only(g: Grammar, column: Column) -> bool:
-    """Whether the column is its table's only one of that kind, so that it need not be named."""
-    return len(g.tables[column.table].of(column.kind)) == 1
+def only_date(g: Grammar, column: Column) -> bool:
+    """Whether a date is its table's only one, so that it need not be named."""
+    return len(g.tables[column.table].of("date")) == 1
 
 
 def _flag(g: Grammar, column: Column, qualified: bool) -> Condition | None:
@@ -238,15 +267,16 @@ def _text(g: Grammar, column: Column, qualified: bool) -> Condition:
     if roll < 0.14 and len(set(column.values)) > 1:
         a, b = rng.sample(sorted(set(column.values)), 2)
         tree: exp.Expr = exp.In(this=ref, expressions=[g._literal(column, a), g._literal(column, b)])
+        named = column.kind == "category" and all(re.fullmatch(r"[A-Za-z][A-Za-z -]{2,}", v) for v in (a, b))
+        bare = [f"in {a} or {b}", f"from {a} or {b}"] if named else []
         return Condition(tree, rng.choice([f"whose {said} is {a} or {b}", f"with {said} {a} or {b}",
-                                           f"whose {said} is either {a} or {b}", f"in {a} or {b}",
-                                           f"from {a} or {b}"]))  # fmt: skip
+                                           f"whose {said} is either {a} or {b}", *bare]))  # fmt: skip
     shown = rng.choice(["{v}", "{v}", "{v}", "'{v}'", '"{v}"']).format(v=value)
     if roll < 0.24:
         return Condition(exp.NEQ(this=ref, expression=g._literal(column, value)),
                          rng.choice([f"whose {said} is not {shown}", f"with a {said} other than {shown}",
-                                     f"where {said} is not {shown}", f"except those with {said} {shown}",
-                                     f"outside {shown}", f"with any {said} but {shown}",
+                                     f"where {said} is not {shown}", f"outside {said} {shown}",
+                                      f"with any {said} but {shown}",
                                      f"with {said} different from {shown}"]))  # fmt: skip
     tree = exp.EQ(this=ref, expression=g._literal(column, value))
     forms = [f"whose {said} is {shown}", f"with {said} {shown}", f"where {said} is {shown}", f"with the {said} {shown}",

@@ -45,6 +45,7 @@ class Column:
     nullable: bool
     is_number: bool
     meanings: tuple[tuple[str, str], ...] = ()
+    sql_type: str = ""
 
     @property
     def other_words(self) -> tuple[str, ...]:
@@ -100,7 +101,7 @@ def column_kind(name: str, info: dict[str, Any], is_key: bool) -> str:
     words = f"{phrasing.humanize(name)} {info['comment'].lower()}"
     if is_key or info["primary_key"]:
         return "key"
-    if raw.startswith(("DATE", "TIME")) or (values and all(re.match(r"\d{4}-\d\d-\d\d", v) for v in values)):
+    if raw.startswith(("DATE", "TIMESTAMP")) or (values and all(re.match(r"\d{4}-\d\d-\d\d", v) for v in values)):
         return "date"
     if "BOOL" in raw:
         return "flag"
@@ -125,6 +126,8 @@ class Grammar:
         self.rng = rng
         self.notes: list[str] = []
         """What the evidence of the pair that is being drawn says besides its conditions."""
+        self.terms: set[str] = set()
+        """Words that this evidence defines."""
         keys = {(k[0], k[1]) for k in schema.foreign_keys} | {(k[3], k[4]) for k in schema.foreign_keys}
         nouns = {phrasing.singular(phrasing.humanize(name)) for name in schema.tables}
         self.tables: dict[str, Table] = {}
@@ -136,7 +139,7 @@ class Grammar:
                 number = any(t in str(f["type"]).upper() for t in NUMBER_TYPES)
                 table.columns.append(
                     Column(name, column, kind, self._column_phrases(name, column, f["comment"]), tuple(f["examples"]),
-                           f["nullable"] and not f["primary_key"], number, known)
+                           f["nullable"] and not f["primary_key"], number, known, str(f["type"]).upper())
                 )  # fmt: skip
             self.tables[name] = table
         links = [
@@ -237,6 +240,7 @@ class Grammar:
 
         pattern, _ = self._weighted(patterns or PATTERNS)
         self.notes.clear()
+        self.terms.clear()
         try:
             pair = pattern(self)
         except NotHere:

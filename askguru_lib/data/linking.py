@@ -42,19 +42,19 @@ _WORD = re.compile(r"[^\W_]+")
 _ENDS = re.compile(r"[.?!;\n]")
 
 
-def word_key(word: str) -> str:
-    """What a lower-case word has in common with its plural and with the verb it comes from (*hire, hired, hiring*)."""
-    key = stem(word)
-    if len(key) > 5 and key.endswith("ing"):
-        key = key[:-3]
-    elif len(key) > 4 and key.endswith("ed") and not key.endswith("eed"):
-        key = key[:-2]
-    elif len(key) > 3 and key.endswith("e"):
-        key = key[:-1]
-    return key[:-1] if len(key) > 3 and key[-1] == key[-2] else key
+def _verb_root(word: str) -> tuple[str, bool]:
+    """What *hire*, *hired* and *hiring* have in common, and whether the word is one of the latter."""
+    root, derived = word, False
+    if len(root) > 5 and root.endswith("ing"):
+        root, derived = root[:-3], True
+    elif len(root) > 4 and root.endswith("ed") and not root.endswith("eed"):
+        root, derived = root[:-2], True
+    elif len(root) > 3 and root.endswith("e"):
+        root = root[:-1]
+    return root[:-1] if len(root) > 3 and root[-1] == root[-2] else root, derived
 
 
-_SILENT = frozenset(map(word_key, FUNCTION_WORDS))
+_SILENT = frozenset(map(stem, FUNCTION_WORDS))
 """Words that neither begin nor end what is named, unless nothing else is left of a name."""
 
 Values = Mapping[str, Sequence[Sequence[str]]]
@@ -116,6 +116,10 @@ class _Index:
         for phrase in phrases:
             for word in set(phrase.stems):
                 self.by_stem[word].append(phrase)
+        self.by_root: dict[tuple[str, bool], str] = {}
+        for word in self.by_stem:
+            root, derived = _verb_root(word)
+            self.by_root.setdefault((root, derived), word)
         known = Counter(word for phrase in phrases for word in set(phrase.stems))
         self.rarity = {word: 1 + math.log(len(phrases) / n) for word, n in known.items()}
         keys = {(str(k[i]), str(k[i + 1])) for k in schema.foreign_keys for i in (0, 3)}
@@ -132,6 +136,15 @@ class _Index:
             if here and table != other:
                 self.graph.add_edge(table, other, key=(table, column, other, ref))
 
+    def word(self, said: str) -> str:
+        """A question's word as the schema has it: by its stem, or else by the verb that both come from."""
+        here = stem(said)
+        if here in self.by_stem or here in _SILENT or said in FUNCTION_WORDS:
+            return here
+        root, derived = _verb_root(here)
+        found = self.by_root.get((root, not derived)) or (derived and self.by_root.get((root, True)))
+        return found if found and found not in _SILENT else here
+
 
 def _phrases(schema: MSchema) -> Iterable[_Phrase]:
     for table, info in schema.tables.items():
@@ -141,29 +154,16 @@ def _phrases(schema: MSchema) -> Iterable[_Phrase]:
         texts = humanize(column), spoken(field["comment"]), field["comment"]
         for text in (*texts, *_IMPLIED.get(texts[0].split(" ")[-1], ()), *_IMPLIED.get(texts[1].split(" ")[-1], ())):
             yield from _phrase((table, column), text)
-        if "birth" in texts[0].split():
-            yield from (_Phrase((table, column), (word_key(word),)) for word in ("born", *BORN[0], *BORN[1]))
+        if "birth" in (words := texts[0].split()):
+            dated = column_kind(column, field, False) == "date" or "year" in words
+            for text in ("born", *(chain.from_iterable(BORN) if dated else ())):
+                yield from _phrase((table, column), text)
 
 
 def _implied() -> dict[str, list[str]]:
     """Words that name a measure without saying it, by the measure: ``expensive`` says *price*, ``heavier`` *weight*."""
-    vague = [
-        "most",
-        "least",
-        "best",
-        "worst",
-        "top",
-        "highest",
-        "lowest",
-        "largest",
-        "biggest",
-        "smallest",
-        "more",
-        "less",
-        "than",
-        "larger",
-        "smaller",
-    ]
+    vague = """most least best worst top highest lowest largest biggest smallest more less than larger smaller
+        costing paid earning rated scoring""".split()  # noqa: SIM905
     found: dict[str, list[str]] = {}
     for measure in (*SUPERLATIVES, *COMPARATIVES):
         said = " ".join((*chain.from_iterable(SUPERLATIVES.get(measure, ())), *COMPARATIVES.get(measure, ()))).split()
@@ -175,7 +175,7 @@ _IMPLIED = _implied()
 
 
 def _phrase(item: Item, text: str) -> Iterable[_Phrase]:
-    words = [word_key(w) for w in _WORD.findall(text.lower())]
+    words = [stem(w) for w in _WORD.findall(text.lower())]
     stems = tuple(w for w in words if w not in _SILENT) or tuple(words)
     if stems:
         yield _Phrase(item, stems)
@@ -249,7 +249,7 @@ def _joins(index: _Index, tables: Sequence[str]) -> tuple[str, ...]:
 
 def _found(index: _Index, question: str, given: Values) -> dict[Place, dict[Item, float]]:
     """Places in the question, as characters, and what they may mean, with scores."""
-    words = [(m.start(), m.end(), word_key(m[0].lower())) for m in _WORD.finditer(question)]
+    words = [(m.start(), m.end(), index.word(m[0].lower())) for m in _WORD.finditer(question)]
     spans = _spans(index, words, question)
     values = _values(index, question, given)
     found = {place: dict.fromkeys(columns, math.inf) for place, columns in values.items()}

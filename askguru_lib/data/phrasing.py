@@ -84,7 +84,7 @@ COMPARISONS: dict[str, tuple[str, ...]] = {
 YEARS: dict[str, tuple[str, ...]] = {
     ">": ("after", "later than"),
     "<": ("before", "earlier than"),
-    ">=": ("since", "from", "in or after"),
+    ">=": ("since", "in or after", "no earlier than"),
     "<=": ("up to", "until", "in or before"),
 }
 """Comparisons as they are said of years."""
@@ -98,15 +98,14 @@ LIST_OPENINGS = (
     "List {x}", "Show {x}", "Show me {x}", "Give me {x}", "Give {x}", "Find {x}", "What are {x}?", "Which are {x}?",
     "Display {x}", "I need {x}", "I want to see {x}", "Tell me {x}", "Can you list {x}?", "Get {x}", "Return {x}",
     "Could you show me {x}?", "{x}", "Please list {x}", "I would like to know {x}", "Name {x}", "Provide {x}",
-    "Let me see {x}", "Pull up {x}", "Report {x}", "{x}", "{x}?", "{x}, please", "Which {x}?", "What {x} are there?",
-    "Do you have {x}?", "I am looking for {x}", "Print {x}", "Look up {x}", "May I see {x}?", "We need {x}",
-    "Who or what are {x}?", "Write down {x}", "Everything on {x}", "Are there any {x}?",
+    "Let me see {x}", "Pull up {x}", "Report {x}", "{x}", "{x}?", "{x}, please", "I am looking for {x}",
+    "Print {x}", "Look up {x}", "May I see {x}?", "We need {x}", "Write down {x}", "I was asked for {x}",
 )  # fmt: skip
 VALUE_OPENINGS = (
     "What is {x}?", "Show {x}", "Give me {x}", "Calculate {x}", "Compute {x}", "Find {x}", "Tell me {x}", "{x}",
     "What was {x}?", "I need {x}", "Can you tell me {x}?", "Determine {x}", "Could you work out {x}?", "What's {x}?",
-    "Please give me {x}", "I want to know {x}", "Report {x}", "{x}?", "What about {x}?", "How high is {x}?",
-    "What do we have as {x}?", "Work out {x}", "Do you know {x}?", "Look up {x}", "I am asked for {x}",
+    "Please give me {x}", "I want to know {x}", "Report {x}", "{x}?", "What about {x}?",
+    "Work out {x}", "Do you know {x}?", "Look up {x}", "I am asked for {x}",
 )  # fmt: skip
 COUNT_OPENINGS = (
     "How many {x} are there?", "How many {x}?", "Count the {x}", "What is the number of {x}?", "number of {x}",
@@ -114,8 +113,8 @@ COUNT_OPENINGS = (
     "What is the total number of {x}?", "What's the count of {x}?", "Find the number of {x}", "how many {x} exist?",
     "In total, how many {x}?", "How many {x} have we got?", "How many {x} were there?", "{x}: how many?",
     "{x}, just the number", "Is there a number for {x}? I mean how many.", "number of all {x}",
-    "How often do we see {x}?",
-    "How many {x} are on file?", "tell me the count of {x}", "How large is the number of {x}?",
+    "How many {x} altogether?", "How many {x} in total?", "How many {x} are on file?", "tell me the count of {x}",
+    "How large is the number of {x}?",
 )  # fmt: skip
 FILLERS = (
     "Hi, ", "Hello, ", "For my report, ", "Quick question: ", "For the meeting tomorrow: ", "Just wondering, ", "OK, ",
@@ -126,31 +125,9 @@ AFTERTHOUGHTS = (
     " The boss wants to know.", " Quickly, please.", " A rough idea is not enough.", " As always.",
 )  # fmt: skip
 ENDINGS = (
-    " please",
-    ", please",
-    " thanks",
-    " for me",
-    " if you can",
-    " in our data",
-    " in the database",
-    " right now",
-    " on record",
-    " so far",
-    " these days",
-    " overall",
-    " in total",
-    " at the moment",
-    " altogether",
-    " that we know of",
-    " on our books",
-    ", would you",
-    " at all",
-    " today",
-    " by now",
-    " I wonder",
-    " as far as we know",
-    " to date",
-)
+    " please", ", please", " thanks", " for me", " if you can", " in our data", " in the database", " on record",
+    " so far", " these days", " on our books", " that we know of", ", would you", " I wonder", " as far as we know",
+)  # fmt: skip
 MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
           "December")  # fmt: skip
 
@@ -259,13 +236,17 @@ _PREDICATES = (
     ("with ", "have "), ("having ", "have "), ("that are ", "are "), ("which are ", "are "), ("that have ", "have "),
     ("whose ", "have "), ("in ", "are in "), ("from ", "are from "), ("without ", "have no "),
     ("marked ", "are marked "),
-    ("costing ", "cost "), ("earning ", "earn "), ("where ", "have "), ("that were ", "were "), ("who were ", "were "),
+    ("costing ", "cost "), ("earning ", "earn "), ("where ", "have "), ("that were ", "were "),
     ("not ", "are not "), ("still ", "are still "), ("lacking ", "lack "),
 )  # fmt: skip
 
 
 def predicate(phrase: str) -> str:
     """What is said behind a noun, as a verb phrase: ``with a price over 5`` → ``have a price over 5``."""
+    if match := re.match(r"whose (.+?) (starts|begins|ends|contains|includes) ", phrase):
+        return f"have a {match[1]} that {match[2]} {phrase[match.end() :]}"
+    if match := re.match(r"(?:that|which) (?=are|have|were|come|lack|count|never)", phrase):
+        return phrase[match.end() :]
     for start, verb in _PREDICATES:
         if phrase.startswith(start):
             said = verb + phrase[len(start) :]
@@ -279,9 +260,14 @@ def participle(said: str) -> str | None:
     for word in said.split():
         if word in PARTICIPLES:
             return PARTICIPLES[word]
-        if len(word) > 4 and word.endswith("ed"):
+        if len(word) > 4 and word.endswith("ed") and not word.endswith("eed"):
             return word
     return None
+
+
+def that_happened(happened: str) -> str:
+    """``that were hired``, but ``that expired``."""
+    return f"that {happened}" if happened in _BY_THEMSELVES else f"that were {happened}"
 
 
 def number_word(rng: random.Random, value: str, share: float = 0.15) -> str:
@@ -292,6 +278,7 @@ def number_word(rng: random.Random, value: str, share: float = 0.15) -> str:
 
 
 _HAPPENED = frozenset(PARTICIPLES.values())
+_BY_THEMSELVES = frozenset("started ended departed arrived expired died retired left signed joined".split())  # noqa: SIM905
 
 
 def join_words(rng: random.Random, items: Sequence[str]) -> str:

@@ -51,9 +51,10 @@ class Candidate:
 class MultiCandidateInference:
     """Exactly ``n`` candidates per prompt, distinct as normalised SQL where the model offers that many.
 
-    Order: beams, finished ones first and most probable first, then samples in the order drawn. A duplicate is dropped
-    and counted on its first occurrence; places that it leaves free are filled, in this order, with further beams (of a
-    few spare ones), further samples at a higher temperature, and at last with repeats of the first candidates.
+    Order: beams, most probable first, then samples in the order drawn, and behind them what was cut off. A duplicate is
+    dropped and counted on its first occurrence; places that it leaves free are filled, in this order, with further
+    beams (of a few spare ones), further samples at a higher temperature, and at last with repeats of the first
+    candidates.
 
     Args:
         generator: answers prompts.
@@ -139,11 +140,11 @@ def _candidate(answer: Generated) -> Candidate:
 
 
 def _ranked(answers: Sequence[Generated], beams: int) -> list[Candidate]:
-    """Beams, samples, then the spare beams; within beams finished ones come first."""
+    """Beams, samples, then the spare beams; what was cut off comes behind everything that is finished."""
     candidates = [_candidate(a) for a in answers]
     from_beams = sorted((c for c in candidates if c.source == "beam"), key=lambda c: not c.finished)
     samples = [c for c in candidates if c.source == "sample"]
-    return [*from_beams[:beams], *samples, *from_beams[beams:]]
+    return sorted([*from_beams[:beams], *samples, *from_beams[beams:]], key=lambda c: not c.finished)
 
 
 def _distinct(candidates: Sequence[Candidate], n: int, dialect: str) -> list[Candidate]:

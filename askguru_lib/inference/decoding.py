@@ -322,16 +322,20 @@ class _Search:
         last = self.tokens[:, :, step + 1 - LOOP_TOKENS : step + 1]
         return torch.stack([(last[..., p:] == last[..., :-p]).all(-1) for p in range(1, LOOP_PERIOD + 1)]).any(0)
 
+    def _ended(self) -> Tensor:
+        """Rows with a whole answer: neither cut off nor left without a continuation; ``[questions, rows]``."""
+        return self.done & ~self.cut & (self.scores != NEVER)
+
     def _outlived(self, step: int) -> Tensor:
         """Rows far longer than the half of their question's that have ended; ``[questions, rows]``."""
-        ended = self.done & ~self.cut
+        ended = self._ended()
         longest = self.lengths.masked_fill(~ended, 0).amax(-1)
         late = (2 * ended.sum(-1) >= self.rows) & (step + 1 > PATIENCE * longest + LEEWAY)
         return late[:, None].expand_as(self.done)
 
     def _served(self) -> Tensor:
         """Questions that have as many different answers as are wanted, the likeliest beam's too; ``[questions, 1]``."""
-        ended = self.done & ~self.cut
+        ended = self._ended()
         served = (ended.sum(-1) >= self.enough) & ~self.done.all(-1)
         if self.beams:
             likeliest = self.scores[:, : self.beams].argmax(-1, keepdim=True)
@@ -370,8 +374,11 @@ class _Search:
     def _draw(self, step: int, logits: Tensor) -> Tensor:
         probabilities = (logits / self.temperature).softmax(-1)
         likely, order = probabilities.topk(min(LIKELY, logits.shape[-1]), dim=-1)
-        if bool((likely.sum(-1) < self.top_p).any()):  # the nucleus is larger: sort everything
-            likely, order = probabilities.sort(-1, descending=True)
+        wide = likely.sum(-1) < self.top_p
+        if wide.any():  # of these rows the nucleus is larger: all tokens are sorted
+            rest = (0, logits.shape[-1] - likely.shape[-1])
+            likely, order = functional.pad(likely, rest), functional.pad(order, rest)
+            likely[wide], order[wide] = probabilities[wide].sort(-1, descending=True)
         probabilities = likely
         before = probabilities.cumsum(-1) - probabilities
         probabilities = probabilities.masked_fill(before >= self.top_p, 0.0)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from sqlglot import exp
 
 from askguru_lib.data import phrasing
-from askguru_lib.data.conditions import some_conditions
+from askguru_lib.data.conditions import new_term, only_date, some_conditions, what_happened
 from askguru_lib.data.grammar import Column, Grammar, NotHere, Pair, identifier
-from askguru_lib.data.patterns.wording import filtered, finish, name_rows, ordered, per_group
+from askguru_lib.data.patterns.wording import filtered, finish, name_rows, ordered, per_group, superlative
 
 
 def product(g: Grammar) -> Pair:
@@ -17,7 +17,8 @@ def product(g: Grammar) -> Pair:
     times = g.rng.random() < 0.7
     node = exp.Mul if times else exp.Sub
     value = node(this=g._col(first, False), expression=g._col(second, False))
-    term = g.rng.choice(phrasing.PRODUCTS if times else ("difference", "gap", "margin", "gain", "surplus", "rest"))
+    terms = phrasing.PRODUCTS if times else ("difference", "gap", "margin", "gain", "surplus", "rest")
+    term = new_term(g, table.name, terms)
     function = g.rng.choice(["SUM", "SUM", "AVG", "MAX"])
     word = g.rng.choice(phrasing.AGGREGATES[function])
     sign, words = ("*", "times") if times else ("-", "minus")
@@ -47,8 +48,9 @@ def days_between(g: Grammar) -> Pair:
     days = exp.Sub(this=_day(g, second), expression=_day(g, first))
     condition = some_conditions(g, table.name)
     a, b, rows = g._said(first), g._said(second), name_rows(g, table.name, condition)
-    between = g.rng.choice([f"days between {a} and {b}", f"days from {a} to {b}", f"time in days from {a} to {b}",
-                            f"days it takes from {a} to {b}", f"days between {a} and {b}"])  # fmt: skip
+    between = g.rng.choice([f"days from {a} to {b}", f"days it takes from {a} to {b}",
+                            f"days that pass from {a} to {b}",
+                            f"days that lie between the {a} and the later {b}"])  # fmt: skip
     if g.rng.random() < 0.6:
         function = g.rng.choice(["AVG", "AVG", "MAX", "MIN"])
         word = g.rng.choice(phrasing.AGGREGATES[function])
@@ -78,15 +80,8 @@ def best_of_group(g: Grammar) -> Pair:
     tree.args["from_"].this.set("alias", exp.TableAlias(this=identifier("one")))
     tree = tree.where(test, copy=False)
     one, said = g._one(table.name), g._said(group)
-    if measure.kind == "date":
-        word = g.rng.choice(["newest", "latest", "most recent"] if down else ["oldest", "earliest", "first"])
-        best = f"{one} with the {word} {g._said(measure)}"
-    else:
-        word = g.rng.choice(["highest", "largest", "biggest"] if down else ["lowest", "smallest"])
-        best = f"{one} with the {word} {g._said(measure)}"
-    known = phrasing.SUPERLATIVES.get(g._said(measure).split()[-1])
-    if known and g.rng.random() < 0.5:
-        best = f"{g.rng.choice(known[0] if down else known[1])} {one}"
+    adjective, value_said = superlative(g, measure, down)
+    best = f"{adjective} {one}" if adjective and g.rng.random() < 0.5 else f"{one} with the {value_said}"
     phrase = g.rng.choice([f"the {best} of every {said}", f"the {best} in each {said}", f"for each {said} the {best}",
                            f"in every {said} the {best}", f"the {best} by {said}"])  # fmt: skip
     if g.rng.random() < 0.7:
@@ -108,6 +103,11 @@ def running_total(g: Grammar) -> Pair:
     year, monthly, total = g.rng.choice(date.values)[:4], g.rng.random() < 0.6, g.rng.random() < 0.6
     part = g._part("%Y-%m" if monthly else "%Y", g._col(date, False))
     name, unit = ("monthly", "month") if monthly else ("yearly", "year")
+    if name in map(str.lower, g.tables):
+        raise NotHere
+    if not only_date(g, date):
+        happened = what_happened(g, date)
+        words += f" {happened}" if happened else f" by {g._said(date)}"
     inner = g._select([exp.alias_(part, unit), exp.alias_(measure, "n")], table.name)
     if monthly:
         inner = inner.where(exp.EQ(this=g._year(g._col(date, False)), expression=exp.Literal.string(year)), copy=False)
@@ -119,7 +119,7 @@ def running_total(g: Grammar) -> Pair:
     else:
         value = exp.Sub(this=n, expression=exp.Window(this=exp.Lag(this=n.copy()), order=by))
     tree = g._select([of, value], name).order_by(ordered(of.copy(), False), copy=False).with_(name, inner, copy=False)
-    when = f" through {year}" if monthly else ""
+    when = f" of {year}" if monthly else ""
     said = g.rng.choice([f"{unit} by {unit}", f"for every {unit}", f"per {unit}"])
     if total:
         phrase = g.rng.choice([f"the running total of the {words} {said}{when}", f"the {words} so far, {said}{when}",

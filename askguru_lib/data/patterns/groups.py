@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlglot import exp
 
 from askguru_lib.data import phrasing
-from askguru_lib.data.conditions import rounded, some_conditions
+from askguru_lib.data.conditions import only_year, rounded, some_conditions, what_happened
 from askguru_lib.data.grammar import Grammar, Pair
 from askguru_lib.data.patterns.wording import (
     attribute_of,
@@ -71,8 +71,8 @@ def grouping(g: Grammar) -> Pair:
                  "How are {x} spread over the {p}?", "How many {x} do we have for every {s}?",
                  "For each {s}, how many {x}?", "In each {s}, how many {x} are there?", "{x} by {s}, how many?",
                  "Count the {x} of each {s}", "Which {s} has how many {x}?")  # fmt: skip
-        asked = g.rng.choice(forms).replace("{s}", said).replace("{p}", phrasing.plural(said))
-        return Pair(phrasing.say(g.rng, (asked,), rows),
+        asked = g.rng.choice(forms).format(x=rows, s=said, p=phrasing.plural(said))
+        return Pair(phrasing.say(g.rng, ("{x}",), asked),
                     condition.evidence if condition else "", tree, "grouping", "moderate")  # fmt: skip
     return finish(g, "list", per_group(g, words, g._said(group), rows), tree, "grouping", "moderate", condition)
 
@@ -96,16 +96,18 @@ def per_year(g: Grammar) -> Pair:
             forms = ["Months are written as {x}", "months as {x}", "Show the month as {x}", "month as {x}"]
             g.notes.append(g.rng.choice(forms).format(x=shown))
     tree = tree.group_by(part.copy(), copy=False)
-    happened = phrasing.participle(g._said(date))
-    rows = f"{noun} {happened}" if happened and g.rng.random() < 0.4 else noun
+    happened = what_happened(g, date)
+    named = bool(happened) and g.rng.random() < 0.4
+    clear = named or only_year(g, date)
+    rows = f"{noun} {happened}" if named else noun if clear or not monthly else f"{noun} with {g._said(date)}"
     if monthly:
         said = g.rng.choice([f"month of {value[:4]}", f"month in {value[:4]}", f"month of the year {value[:4]}"])
     else:
-        said = g.rng.choice([f"{g._said(date)} year", f"year of {g._said(date)}", "year"])
+        said = g.rng.choice([f"{g._said(date)} year", f"year of {g._said(date)}", *["year"] * clear])
     phrase = per_group(g, words, said, rows)
     if g.rng.random() < 0.4:
         tree = tree.order_by(ordered(part.copy(), False), copy=False)
-        order = g.rng.choice(["in order", "in that order", "in order of time", "oldest first", "from first to last"])
+        order = g.rng.choice(["in order", "in order of time", "oldest first", "from first to last"])
         if g.rng.random() < 0.5:
             g.notes.append(order)
         else:
@@ -119,6 +121,7 @@ def having(g: Grammar) -> Pair:
     group = g._pick(table.of("category"))
     said, noun, k = g._said(group), g._noun(table.name), g.rng.choice([1, 2, 3, 5, 10, 20, 50])
     operator = g.rng.choice([">", ">=", "<"])
+    k = max(k, 2) if operator == "<" else k
     word = g.rng.choice(phrasing.COMPARISONS[operator])
     node = {">": exp.GT, ">=": exp.GTE, "<": exp.LT}[operator]
     numbers = [c for c in table.of("number") if c.values]
@@ -194,7 +197,6 @@ def share(g: Grammar) -> Pair:
     short = condition.before and not condition.rest
     known = f"the percentage of {condition.before} {noun}" if short else f"in percent, the {noun} {condition.phrase}"
     phrase = g.rng.choice([f"the percentage of {noun} {condition.phrase}", known,
-                           f"what percentage of {noun} are those {condition.phrase}",
                            f"the share of {noun} {condition.phrase} in percent",
                            f"percent of {noun} {condition.phrase}",
                            f"the share of {noun} {condition.phrase}, in percent, among all {noun}"])  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlglot import exp
 
 from askguru_lib.data import phrasing
-from askguru_lib.data.conditions import one_condition
+from askguru_lib.data.conditions import one_condition, only_date
 from askguru_lib.data.grammar import Grammar, Link, NotHere, Pair, identifier
 from askguru_lib.data.patterns.wording import (
     attribute_of,
@@ -107,8 +107,8 @@ def join_grouping(g: Grammar) -> Pair:
                  f"how many {rows} has every {one}?",
                  f"which {one} has how many {rows}?", f"count the {rows} of each {one}",
                  f"{g._noun(link.parent)} and how many {rows} they have")  # fmt: skip
-        return Pair(phrasing.say(g.rng, forms, ""), condition.evidence if condition else "", tree, "join grouping",
-                    "moderate")  # fmt: skip
+        evidence = condition.evidence if condition else ""
+        return Pair(phrasing.say(g.rng, ("{x}",), g.rng.choice(forms)), evidence, tree, "join grouping", "moderate")
     group = g.rng.choice([one, f"{one} {g._said(label)}"])
     phrase = per_group(g, words, group, name_rows(g, link.child, condition))
     if g.rng.random() < 0.2:
@@ -278,7 +278,7 @@ def latest_of(g: Grammar) -> Pair:
     """A column of the latest, earliest, largest … child of one parent."""
     link = g._pick(g.links)
     key = g._pick([c for c in g.tables[link.child].of("date", "number") if not c.nullable])
-    owner = of_one(g, link.parent, g._one(link.child))
+    owner = of_one(g, link.parent, g._noun(link.child))
     if not owner:
         raise NotHere
     output = g._pick([c for c in g.tables[link.child].columns if c.kind != "key"])
@@ -291,10 +291,12 @@ def latest_of(g: Grammar) -> Pair:
     tree = tree.order_by(ordered(g._col(key, True), down), copy=False).limit(1, copy=False)
     said = g._said(output)
     if key.kind == "date":
-        phrase = g.rng.choice([f"the {said} of the {word} of the {owner[1]}", f"{said} of the {word} {owner[1]}",
-                               f"the {said} of the {word} {owner[1]} by {g._said(key)}"])  # fmt: skip
+        by = "" if only_date(g, key) and g.rng.random() < 0.6 else f" by {g._said(key)}"
+        phrase = g.rng.choice([f"the {said} of the {word} of the {owner[1]}{by}",
+                               f"of the {owner[1]}, the {said} of the {word}{by}",
+                               f"the {said} of the {word} among the {owner[1]}{by}"])  # fmt: skip
     else:
-        phrase = f"the {said} of the {owner[1]} with the {word}"
+        phrase = f"the {said} of the one with the {word} among the {owner[1]}"
     return finish(g, "value", phrase, tree, "latest of", "challenging")
 
 
@@ -304,7 +306,7 @@ def different_parents(g: Grammar) -> Pair:
     condition = one_condition(g, link.child)
     tree = g._select([exp.Count(this=exp.Distinct(expressions=[g._ref(None, link.column)]))], link.child)
     many, rows = g._noun(link.parent), name_rows(g, link.child, condition)
-    has = g.rng.choice(["have", "had", "with", "that have", "are behind"])
+    has = g.rng.choice(["with", "that have", "that are behind", "that had"])
     phrase = g.rng.choice([f"different {many} {has} {rows}", f"distinct {many} {has} {rows}",
                            f"{many} {has} at least one of the {rows}",
                            f"{many} {has} {rows}, each counted once"])  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlglot import exp
 
 from askguru_lib.data import phrasing
-from askguru_lib.data.conditions import some_conditions
+from askguru_lib.data.conditions import new_term, some_conditions, what_happened
 from askguru_lib.data.grammar import Column, Grammar, NotHere, Pair
 from askguru_lib.data.patterns.wording import (
     ask_which,
@@ -62,15 +62,17 @@ def lookup(g: Grammar) -> Pair:
                            f"the {said} of the {one} named '{value}'"])  # fmt: skip
     test = exp.EQ(this=g._col(label, False), expression=g._literal(label, value))
     if g.rng.random() < 0.4:
-        question = phrasing.say(g.rng, _asked_of(g, wanted, said, one, value), "")
+        question = phrasing.say(g.rng, ("{x}",), g.rng.choice(_asked_of(g, wanted, said, one, value)))
         return Pair(question, "", g._select([g._col(wanted, False)], table.name).where(test), "lookup", "simple")
     return finish(g, "value", phrase, g._select([g._col(wanted, False)], table.name).where(test), "lookup", "simple")
 
 
 def _asked_of(g: Grammar, wanted: Column, said: str, one: str, value: str) -> tuple[str, ...]:
     """Whole questions for an attribute of what is called ``value``."""
-    who = g.rng.choice([value, value, f"the {one} {value}", f"{one} {value}", f"the {value} {one}"]).replace("{", "(")
-    happened = phrasing.participle(said)
+    who = g.rng.choice([value, value, f"the {one} {value}", f"{one} {value}", f"the {value} {one}"])
+    happened = what_happened(g, wanted)
+    if wanted.kind == "date" and happened and phrasing.that_happened(happened) == f"that {happened}":
+        return f"when was it that {who} {happened}?", f"on which day {who} {happened}", f"the day when {who} {happened}"
     if wanted.kind == "date" and happened:
         return (f"when was {who} {happened}?", f"on which day was {who} {happened}?",
                 f"when exactly was {who} {happened}?",
@@ -78,12 +80,21 @@ def _asked_of(g: Grammar, wanted: Column, said: str, one: str, value: str) -> tu
     if wanted.kind == "date":
         return f"when is the {said} of {who}?", f"which {said} does {who} have?", f"when was {who}'s {said}?"
     if wanted.kind == "number":
-        return (f"how many {phrasing.plural(said)} does {who} have?", f"how much {said} does {who} have?",
-                f"what {said} does {who} have?", f"how high is the {said} of {who}?",
-                f"how many {phrasing.plural(said)} do you get for {who}?")  # fmt: skip
-    if said.split()[-1] in ("city", "country", "region", "state", "address", "location", "origin", "place"):
+        if said.endswith("s") and not said.endswith("ss"):
+            return (f"how many {said} does {who} have?", f"how many {said} do you get for {who}?",
+                    f"how many {said} are there for {who}?", f"how many {said} has {who}?")  # fmt: skip
+        return (f"what {said} does {who} have?", f"how high is the {said} of {who}?", f"what is the {said} for {who}?",
+                f"which {said} does {who} have?")  # fmt: skip
+    if wanted.kind == "flag":
+        asks, _, what = said.partition(" ")
+        return (f"{asks} {who} {what}?",) if asks in ("is", "was") and what else (f"what is the {said} of {who}?",)
+    places = [c for c in g.tables[wanted.table].columns if c.phrases[0].split()[-1] in _PLACES]
+    if places == [wanted]:
         return f"where is {who}?", f"where does {who} come from?", f"in which {said} is {who}?", f"where is {who} from?"
     return f"what {said} does {who} have?", f"which {said} is {who}?", f"what kind of {said} is {who}?"
+
+
+_PLACES = ("city", "country", "region", "state", "address", "location", "origin", "place")
 
 
 def counting(g: Grammar) -> Pair:
@@ -137,18 +148,21 @@ def two_columns(g: Grammar) -> Pair:
     if len(columns) < 2:
         raise NotHere
     first, second = g.rng.sample(columns, 2)
+    if kind == "date" and first.sql_type != second.sql_type:
+        raise NotHere  # other engines do not compare dates with texts
     more = g.rng.random() < 0.6
     test = (exp.GT if more else exp.LT)(this=g._col(first, False), expression=g._col(second, False))
     word = COMPARED[kind, g.rng.random() < 0.6][not more]
     rows = g.rng.choice([f"{g._noun(table.name)} whose {g._said(first)} is {word} the {g._said(second)}",
                          f"{g._noun(table.name)} with a {g._said(first)} {word} their {g._said(second)}"])  # fmt: skip
-    happened = phrasing.participle(g._said(first)) if kind == "date" else None
+    happened = what_happened(g, first) if kind == "date" else None
     if happened and g.rng.random() < 0.5:
         word = "after" if more else "before"
         rows = g.rng.choice([f"{g._noun(table.name)} {happened} {word} the {g._said(second)}",
-                             f"{g._noun(table.name)} that were {happened} {word} their {g._said(second)}"])  # fmt: skip
+                             f"{g._noun(table.name)} {phrasing.that_happened(happened)} {word} their "
+                             f"{g._said(second)}"])  # fmt: skip
     elif g.rng.random() < 0.2:
-        term = g.rng.choice(phrasing.TERMS)
+        term = new_term(g, table.name, phrasing.TERMS)
         rows = f"{term} {g._noun(table.name)}"
         g.notes.append(g.rng.choice([f"{term} means {g._said(first)} is {word} {g._said(second)}",
                                      f"{term} is {first.name} {'>' if more else '<'} {second.name}"]))  # fmt: skip

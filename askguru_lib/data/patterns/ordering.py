@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlglot import exp
 
 from askguru_lib.data import phrasing
-from askguru_lib.data.conditions import _only, some_conditions
+from askguru_lib.data.conditions import some_conditions
 from askguru_lib.data.grammar import OPENINGS, Column, Grammar, NotHere, Pair
 from askguru_lib.data.patterns.wording import (
     attribute_of,
@@ -13,6 +13,7 @@ from askguru_lib.data.patterns.wording import (
     finish,
     name_rows,
     ordered,
+    superlative,
 )
 
 
@@ -47,36 +48,9 @@ def extreme_rows(g: Grammar) -> Pair:
 
 def _direction(g: Grammar, column: Column) -> tuple[bool, str]:
     """(descending, words such as ``with the highest price`` or ``most expensive``)."""
-    down, said = g.rng.random() < 0.6, g._said(column)
-    if "birth" in said.split() or said.endswith("born"):
-        return down, g.rng.choice(phrasing.BORN[not down])
-    happened = phrasing.participle(said)
-    if happened and g.rng.random() < 0.5:
-        word = g.rng.choice(["last", "most recently", "latest"] if down else ["first", "earliest"])
-        return down, f"with the {said} that is the {word}" if g.rng.random() < 0.1 else f"{word} {happened}"
-    if column.kind == "date":
-        word = g.rng.choice(["latest", "most recent", "newest"] if down else ["earliest", "oldest", "first"])
-        return down, word if _only(g, column) and g.rng.random() < 0.4 else f"with the {word} {said}"
-    known = phrasing.SUPERLATIVES.get(said.split()[-1])
-    if known and g.rng.random() < 0.5:
-        return down, g.rng.choice(known[0] if down else known[1])
-    high = ["highest", "largest", "greatest", "biggest", "most", "maximum", "top"]
-    low = ["lowest", "smallest", "least", "minimum", "fewest"]
-    return down, f"with the {g.rng.choice(high if down else low)} {said}"
-
-
-def _direction_words(g: Grammar, column: Column, down: bool) -> str:
-    """What comes first in an order: ``most expensive``, ``highest price``, ``newest``."""
-    said = g._said(column)
-    known = phrasing.SUPERLATIVES.get(said.split()[-1])
-    if known and g.rng.random() < 0.5:
-        return g.rng.choice(known[0] if down else known[1])
-    if "birth" in said.split():
-        return g.rng.choice(phrasing.BORN[not down])
-    if column.kind == "date":
-        word = g.rng.choice(["latest", "newest", "most recent"] if down else ["oldest", "earliest"])
-        return word if _only(g, column) else f"{word} {said}"
-    return f"{g.rng.choice(['highest', 'largest', 'biggest'] if down else ['lowest', 'smallest'])} {said}"
+    down = g.rng.random() < 0.6
+    adjective, value = superlative(g, column, down)
+    return down, adjective if adjective and g.rng.random() < 0.5 else f"with the {value}"
 
 
 def top_k(g: Grammar) -> Pair:
@@ -101,21 +75,19 @@ def top_k(g: Grammar) -> Pair:
     else:
         rows = g.rng.choice([f"{number}{words} {noun}{rest}", f"{words} {number}{noun}{rest}"])
     top = f"top {number}{noun}{rest} by {g._said(column)}" if k > 1 and down and g.rng.random() < 0.3 else ""
+    tree = filtered(g._select([g._col(output, False)], table.name), condition)
+    tree = tree.order_by(ordered(g._col(column, False), down), copy=False).limit(k, copy=False)
     said = g._said(output)
     named = g.rng.choice([f"the {said} of the {rows}", f"the {said} of {rows}"])
     bare = output is g._label(table.name) and g.rng.random() < 0.6
     if k == 1 and bare and g.rng.random() < 0.35:
         has = words.replace("with the", "has the", 1) if words.startswith("with") else f"is the {words} one"
         question = phrasing.say(g.rng, ("which {x}?", "what {x}?", "do you know which {x}?"), f"{noun}{rest} {has}")
-        tree = filtered(g._select([g._col(output, False)], table.name), condition)
-        tree = tree.order_by(ordered(g._col(column, False), down), copy=False).limit(1, copy=False)
         return Pair(question, condition.evidence if condition else "", tree, "top k",
                     "simple" if not condition else "moderate")  # fmt: skip
     if k > 1 and g.rng.random() < 0.2:
         rows = f"{rows}, {g.rng.choice(['best first', 'in that order', 'top first', 'beginning with the first'])}"
     phrase = f"the {top or rows}" if bare else (f"the {said} of the {top}" if top else named)
-    tree = filtered(g._select([g._col(output, False)], table.name), condition)
-    tree = tree.order_by(ordered(g._col(column, False), down), copy=False).limit(k, copy=False)
     return finish(g, "list", phrase, tree, "top k", "simple" if not condition else "moderate", condition)
 
 
@@ -127,19 +99,17 @@ def sorting(g: Grammar) -> Pair:
         raise NotHere
     condition = some_conditions(g, table.name) if g.rng.random() < 0.6 else None
     down = g.rng.random() < 0.5
+    tree = filtered(g._select([g._col(output, False)], table.name), condition)
+    tree = tree.order_by(ordered(g._col(column, False), down), copy=False)
     how = g.rng.choice(["from highest to lowest", "in descending order", "descending", "largest first"] if down
                        else ["from lowest to highest", "in ascending order", "ascending", ""])  # fmt: skip
     if column.kind == "label":
         how = "in reverse" if down else ""
     elif g.rng.random() < 0.3:
-        words = _direction_words(g, column, down)
+        words = g.rng.choice([w for w in superlative(g, column, down) if w])
         phrase = f"{attribute_of(g, g._said(output), name_rows(g, table.name, condition))}, {words} first"
-        tree = filtered(g._select([g._col(output, False)], table.name), condition)
-        tree = tree.order_by(ordered(g._col(column, False), down), copy=False)
         return finish(g, "list", phrase, tree, "sorting", "simple", condition)
     said = g.rng.choice(["sorted by", "ordered by", "in order of", "ranked by"])
     wanted = attribute_of(g, g._said(output), name_rows(g, table.name, condition))
     phrase = f"{wanted} {said} {g._said(column)} {how}".strip()
-    tree = filtered(g._select([g._col(output, False)], table.name), condition)
-    tree = tree.order_by(ordered(g._col(column, False), down), copy=False)
     return finish(g, "list", phrase, tree, "sorting", "simple", condition)

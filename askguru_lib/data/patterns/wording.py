@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlglot import exp
 
 from askguru_lib.data import phrasing
-from askguru_lib.data.conditions import Condition
+from askguru_lib.data.conditions import Condition, only_date, what_happened
 from askguru_lib.data.grammar import OPENINGS, Column, Grammar, Pair
 
 
@@ -55,7 +55,7 @@ def attribute_of(g: Grammar, said: str, rows: str) -> str:
                          f"the {many} of all {rows}", f"{said} of {rows}", f"the {said} of the {rows}",
                          f"{said} for {rows}", f"{rows}: {said}", f"{rows}, {many} only",
                          f"{rows} - the {said}, please",
-                         f"{rows}, just the {many}", f"{rows} by {said}"])  # fmt: skip
+                         f"{rows}, just the {many}"])  # fmt: skip
 
 
 ALPHABETICAL = ("in alphabetical order", "alphabetically", "from A to Z", "sorted by name", "A to Z")
@@ -68,11 +68,37 @@ def in_order(
     if output.kind != "label" or g.rng.random() >= 0.1:
         return tree, phrase
     tree = tree.order_by(ordered(g._col(output, qualified), False), copy=False)
-    said = g.rng.choice([*ALPHABETICAL, f"by {g._said(output)}", f"sorted by {g._said(output)}"])
+    said = g.rng.choice([*ALPHABETICAL, f"ordered by {g._said(output)}", f"sorted by {g._said(output)}"])
     if g.rng.random() < 0.25:
         g.notes.append(said)
         return tree, phrase
     return tree, f"{phrase}{g.rng.choice([', ', ' '])}{said}"
+
+
+def superlative(g: Grammar, column: Column, down: bool) -> tuple[str, str]:
+    """``("most expensive", "highest price")``: an adjective, empty where none is clear, and the words for the value."""
+    said = g._said(column)
+    words, dated = said.split(), column.kind == "date" or "year" in said.split()
+    if column.kind == "date":
+        word = g.rng.choice(["latest", "most recent", "newest"] if down else ["earliest", "oldest", "first"])
+    else:
+        high = ["highest", "largest", "greatest", "biggest", "most", "maximum", "top"]
+        word = g.rng.choice(high if down else ["lowest", "smallest", "least", "minimum", "fewest"])
+    adjectives: tuple[str, ...] = ()
+    if dated and "birth" in words:
+        adjectives = phrasing.BORN[not down]
+    elif dated and (happened := what_happened(g, column)):
+        first = ("last", "most recently", "latest") if down else ("first", "earliest")
+        adjectives = tuple(f"{when} {happened}" for when in first)
+    elif column.kind == "date" and only_date(g, column):
+        adjectives = (word,)
+    elif known := phrasing.SUPERLATIVES.get(words[-1]):
+        others = (c for c in g.tables[column.table].of("number") if c is not column)
+        taken = {
+            a for c in others for p in c.phrases for a in phrasing.SUPERLATIVES.get(p.split()[-1], ((), ()))[not down]
+        }
+        adjectives = tuple(a for a in known[not down] if a not in taken)
+    return g.rng.choice(adjectives) if adjectives else "", f"{word} {said}"
 
 
 def of_one(g: Grammar, parent: str, many: str) -> tuple[exp.Expr, str] | None:
@@ -91,7 +117,7 @@ def of_one(g: Grammar, parent: str, many: str) -> tuple[exp.Expr, str] | None:
 
 
 def per_group(g: Grammar, measure: str, group: str, rows: str) -> str:
-    if measure.endswith(("number", "count")) and g.rng.random() < 0.35:
+    if measure in COUNTS and g.rng.random() < 0.35:
         return g.rng.choice([f"{rows} per {group}", f"{rows} by {group}", f"{rows} in each {group}",
                              f"for each {group} how many {rows}", f"{group} and number of {rows}",
                              f"how {rows} spread over {phrasing.plural(group)}",
@@ -104,11 +130,14 @@ def per_group(g: Grammar, measure: str, group: str, rows: str) -> str:
                          f"per {group}, {measure} of {rows}", f"{group} and {measure} of {rows}"])  # fmt: skip
 
 
+COUNTS = ("the number", "the count", "the total number")
+
+
 def measured(g: Grammar, table: str, qualified: bool) -> tuple[exp.Expr, str]:
     """COUNT(*) or an aggregate of a measure, and its words."""
     numbers = g.tables[table].of("number")
     if not numbers or g.rng.random() < 0.5:
-        return g._count(), g.rng.choice(["the number", "the count", "the total number", "how many"])
+        return g._count(), g.rng.choice([*COUNTS, "how many"])
     function, measure = g.rng.choice(list(phrasing.AGGREGATES)), g.rng.choice(numbers)
     word = g.rng.choice(phrasing.AGGREGATES[function])
     return g._agg(function, g._col(measure, qualified)), f"the {word} {g._said(measure)}"
