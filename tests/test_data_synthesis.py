@@ -128,7 +128,7 @@ def test_a_date_is_asked_for_by_what_happened_on_it(staff):
     one = [(q, s) for q, e, s in found if not e and " AND " not in s and " OR " not in s and "is_manager =" in s]
     managers = [(q, s) for q, s in one if re.search(r"\bmanager\b", q) and "is manager" not in q]
     assert len({s[-1] for _, s in managers}) == 2
-    assert all(("= 0" in s) == (re.search(r"(?<!is )\bnot\b", q) is not None) for q, s in managers)
+    assert all(("= 0" in s) == (re.search(r"\bnot manager\b", q) is not None) for q, s in managers)
 
 
 def test_a_year_that_bounds_a_date_is_a_day(staff):
@@ -143,9 +143,9 @@ def test_a_word_that_the_question_makes_up_is_defined_by_the_evidence(staff):
     terms = [(q, e, s) for q, e, s in drawn(staff, counting, 1500) if e]
     assert len(terms) > 20
     for question, evidence, sql in terms:
-        assert any(
-            re.search(rf"\b{term}\b", question) and re.search(rf"\b{term}\b", evidence.lower()) for term in TERMS
-        ), (question, evidence)
+        defined = re.findall(r"[a-z]+", evidence.lower())
+        said = ["".join(sorted(word)) for word in re.findall(r"[a-z]+", question)]  # a slip swaps letters
+        assert any(t in defined and "".join(sorted(t)) in said for t in TERMS), (question, evidence)
         assert "WHERE" in sql
 
 

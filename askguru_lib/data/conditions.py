@@ -145,6 +145,12 @@ def _number(g: Grammar, column: Column, qualified: bool) -> Condition:
     if roll < 0.24:
         value = g.rng.choice(column.values)
         shown = phrasing.number_word(g.rng, value)
+        if "year" in said.split() and re.fullmatch(r"\d{4}", value):
+            bare = [f"in {value}", f"from {value}", f"of {value}"] if only_year(g, column) else []
+            if happened := what_happened(g, column):
+                bare += [f"{happened} in {value}", f"{phrasing.that_happened(happened)} in {value}"]
+            return Condition(exp.EQ(this=ref, expression=g._literal(column, value)),
+                             g.rng.choice([f"with {said} {value}", f"whose {said} is {value}", *bare]))  # fmt: skip
         return Condition(exp.EQ(this=ref, expression=g._literal(column, value)),
                          g.rng.choice([f"with {said} {shown}", f"whose {said} is {shown}", f"with a {said} of {shown}",
                                        f"with {shown} {said}", f"that have {shown} {said}", f"of {shown} {said}",
@@ -156,6 +162,13 @@ def _number(g: Grammar, column: Column, qualified: bool) -> Condition:
     shown = phrasing.number_word(g.rng, value)
     if shown.isdigit() and int(shown) >= 10_000 and g.rng.random() < 0.1:
         shown = f"{int(shown):,}"
+    if operator in (">=", "<=") and "year" not in said.split() and g.rng.random() < 0.4:
+        more = g.rng.choice(
+            ["or more", "and more", "or above"] if operator == ">=" else ["or less", "and less", "or below"]
+        )
+        return Condition(tree, g.rng.choice([f"with {shown} {said} {more}", f"with {shown} {more} {said}",
+                                             f"with a {said} of {shown} {more}", f"of {shown} {said} {more}",
+                                             f"whose {said} is {shown} {more}"]))  # fmt: skip
     short = phrasing.COMPARATIVES.get(said.split()[-1])
     if short and operator in "<>" and g.rng.random() < 0.4:
         return Condition(tree, f"{short[operator == '<']} {shown}")
@@ -209,12 +222,18 @@ def _date(g: Grammar, column: Column, qualified: bool, happened: str | None) -> 
         return Condition(tree, g.rng.choice([f"{start} in {month} {year}", f"{start} in {month} of {year}",
                                              f"{start} during {month} {year}", *bare]))  # fmt: skip
     if roll < 0.66 and re.fullmatch(r"\d{4}", year):
+        if g.rng.random() < 0.2:
+            tree = exp.GTE(this=ref, expression=exp.Literal.string(f"{year}-01-01"))
+            return Condition(tree, f"{start} in {year} {g.rng.choice(['or later', 'or after', 'and later'])}")
         node, word, bound = g.rng.choice([(exp.LT, "before", f"{year}-01-01"), (exp.GTE, "since", f"{year}-01-01"),
                                           (exp.GTE, "after", f"{int(year) + 1}-01-01"),
                                           (exp.GTE, "in or after", f"{year}-01-01"),
                                           (exp.LT, "before the year", f"{year}-01-01")])  # fmt: skip
         return Condition(node(this=ref, expression=exp.Literal.string(bound)), f"{start} {word} {year}")
     spoken = phrasing.spoken_date(g.rng, value)
+    if roll < 0.73 and len(whole) == 10:
+        tree = exp.EQ(this=ref, expression=exp.Literal.string(value))
+        return Condition(tree, f"{start} on {spoken}")
     if roll < 0.84 and len(whole) > 10:  # "after" a day: not at some time of it
         tree = exp.GTE(this=ref, expression=exp.Literal.string(value))
         return Condition(tree, f"{start} {g.rng.choice(['on or after', 'since', 'no earlier than'])} {spoken}")

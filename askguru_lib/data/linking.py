@@ -56,6 +56,8 @@ def _verb_root(word: str) -> tuple[str, bool]:
 
 _SILENT = frozenset(map(stem, FUNCTION_WORDS))
 """Words that neither begin nor end what is named, unless nothing else is left of a name."""
+_COUNTED = frozenset({"number", "count"})
+"""Words that ask for a count more often than for a part of a name (*number of orders*, not an order's number)."""
 
 Values = Mapping[str, Sequence[Sequence[str]]]
 """Values of the data, each with ``[table, column]`` of where it stands."""
@@ -295,7 +297,8 @@ def _spans(index: _Index, words: Sequence[tuple[int, int, str]], question: str) 
                 elif here not in _SILENT:
                     break
             share = said / sum(index.rarity[w] for w in phrase.stems)
-            if share >= LEAST_COVERED:
+            alone = last == first and word in _COUNTED and len(phrase.stems) > 1
+            if share >= LEAST_COVERED and not alone:
                 scores = found[first, last]
                 scores[phrase.item] = max(scores.get(phrase.item, 0.0), said * share)
     return found

@@ -118,7 +118,11 @@ COUNT_OPENINGS = (
 )  # fmt: skip
 FILLERS = (
     "Hi, ", "Hello, ", "For my report, ", "Quick question: ", "For the meeting tomorrow: ", "Just wondering, ", "OK, ",
-    "Now ", "So, ", "For the audit, ", "My boss asks: ", "As a first step, ", "Sorry to bother you, ",
+    "Now ", "So, ", "For the audit, ", "My boss asks: ", "As a first step, ", "Sorry to bother you, ", "One more: ",
+    "By the way, ", "Next: ", "Hm, ", "I was asked this: ", "For the slides: ", "We would like to know: ",
+    "Once more, ", "Please: ", "Just for me: ", "New question. ", "A customer called. ", "I was asked about this today. ",
+    "I'm curious... ", "We had a strange case! ", "Not urgent: ", "My colleague does not believe me. ",
+    "Here is one for you: ", "The council wants to know: ", "I'm filling in a form. ", "Nobody here can tell me: ",
 )  # fmt: skip
 AFTERTHOUGHTS = (
     " I need it today.", " Thanks!", " No rush.", " It is for the annual report.", " Nothing else.", " That is all.",
@@ -202,7 +206,9 @@ def say(rng: random.Random, openings: Sequence[str], phrase: str) -> str:
     opening = rng.choice(openings)
     text = opening.format(x=phrase)
     if rng.random() < 0.08:
-        text = rng.choice(FILLERS) + text[:1].lower() + text[1:]
+        filler = rng.choice(FILLERS)
+        first = text[:1].upper() if filler.endswith((". ", "! ")) else text[:1].lower()
+        text = filler + first + text[1:]
     if rng.random() < 0.1:
         mark = "?" if text.endswith("?") else ""
         text = text.removesuffix("?") + rng.choice(ENDINGS) + mark
@@ -255,6 +261,16 @@ def predicate(phrase: str) -> str:
     return f"were {phrase}" if first in _HAPPENED or first.endswith("ed") else f"are {phrase}"
 
 
+def third_person(predicate: str) -> str:
+    """The predicate of one: ``have a price over 5`` → ``has a price over 5``."""
+    verb, _, rest = predicate.partition(" ")
+    return f"{_SINGULAR.get(verb, verb)} {rest}"
+
+
+_SINGULAR = {"are": "is", "were": "was", "have": "has", "come": "comes", "lack": "lacks", "cost": "costs",
+             "earn": "earns", "count": "counts"}  # fmt: skip
+
+
 def participle(said: str) -> str | None:
     """What happened on a date of this name: ``hire date`` → ``hired``, ``opened on`` → ``opened``."""
     for word in said.split():
@@ -290,8 +306,10 @@ def join_words(rng: random.Random, items: Sequence[str]) -> str:
 
 
 def spoken_date(rng: random.Random, iso: str) -> str:
-    """An ISO date as people write it: as it is, or ``March 5, 2023``."""
-    if rng.random() < 0.7 or not re.fullmatch(r"\d{4}-\d\d-\d\d", iso):
+    """An ISO date as people write it: as it is, ``5 March 2023`` or ``March 5, 2023``."""
+    if rng.random() < 0.55 or not re.fullmatch(r"\d{4}-\d\d-\d\d", iso):
         return iso
     year, month, day = iso.split("-")
+    if rng.random() < 0.5:
+        return f"{int(day)} {MONTHS[int(month) - 1]} {year}"
     return f"{MONTHS[int(month) - 1]} {int(day)}, {year}"

@@ -47,7 +47,8 @@ def aggregate(g: Grammar) -> Pair:
 def grouping(g: Grammar) -> Pair:
     """SELECT category, COUNT(*) … GROUP BY category."""
     table = g._table()
-    group = g._pick(table.of("category", "flag"))
+    years = [c for c in table.of("number") if "year" in c.phrases[0].split()]
+    group = g._pick([*table.of("category", "flag"), *years])
     measure, words = measured(g, table.name, False)
     condition = some_conditions(g, table.name) if g.rng.random() < 0.4 else None
     tree = filtered(g._select([g._col(group, False), measure], table.name), condition)

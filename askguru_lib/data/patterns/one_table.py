@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlglot import exp
 
 from askguru_lib.data import phrasing
-from askguru_lib.data.conditions import new_term, some_conditions, what_happened
-from askguru_lib.data.grammar import Column, Grammar, NotHere, Pair
+from askguru_lib.data.conditions import new_term, one_condition, some_conditions, what_happened
+from askguru_lib.data.grammar import Column, Grammar, NotHere, Pair, Table
 from askguru_lib.data.patterns.wording import (
     ask_which,
     attribute_of,
@@ -28,6 +28,8 @@ COMPARED = {
 def listing(g: Grammar) -> Pair:
     """SELECT columns FROM table WHERE …"""
     table = g._table()
+    if g.rng.random() < 0.12:
+        return _who(g, table)
     condition = some_conditions(g, table.name, least=0 if g.rng.random() < 0.15 else 1)
     label = g._label(table.name)
     if condition and label.kind == "label" and g.rng.random() < 0.12:
@@ -49,12 +51,43 @@ def listing(g: Grammar) -> Pair:
     return finish(g, "list", phrase, tree, "listing", "simple", condition)
 
 
+def _who(g: Grammar, table: Table) -> Pair:
+    """*Who was hired in 2020?* A question that names no table: a column, which only one table has, says which."""
+    condition, label = one_condition(g, table.name), g._label(table.name)
+    column = condition.tree.find(exp.Column)
+    said = column.name if column else ""
+    others = [t for t in g.tables.values() if t is not table and any(c.name == said for c in t.columns)]
+    if label.kind != "label" or others:
+        raise NotHere
+    does = phrasing.predicate(condition.phrase)
+    if g.rng.random() < 0.3:
+        tree = g._select([g._count()], table.name).where(condition.tree, copy=False)
+        many = g.rng.choice(["how many people", "how many of them", "how many", "how many people here"])
+        return Pair(phrasing.say(g.rng, ("{x}?",), f"{many} {does}"), condition.evidence, tree, "who", "simple")
+    if g.rng.random() < 0.15:
+        g.notes.append(g.rng.choice([f"Show the {g._said(label)}.", f"show {g._said(label)}"]))
+    who = g.rng.choice(["who", "who", "who", "do you know who", "tell me who", "anybody who"])
+    tree = g._select([g._col(label, False)], table.name).where(condition.tree, copy=False)
+    question = phrasing.say(g.rng, ("{x}?",), f"{who} {phrasing.third_person(does)}")
+    return Pair(question, condition.evidence, tree, "who", "simple")
+
+
 def lookup(g: Grammar) -> Pair:
     """An attribute of the one row that is called by its name."""
     table = g._table()
     label = g._pick([c for c in table.of("label") if c.values] or [c for c in table.of("category") if c.values])
     wanted = g._pick([c for c in table.columns if c.name != label.name and (c.kind != "key" or g.rng.random() < 0.2)])
     value, said, one = g.rng.choice(label.values), g._said(wanted), g._one(table.name)
+    key = table.columns[0]
+    if g.rng.random() < 0.3 and key.kind == "key" and key.values and wanted is not key:
+        number = g.rng.choice(key.values)
+        called = g.rng.choice([f"{one} {number}", f"{one} number {number}", f"{one} no. {number}", f"{one} {number}"])
+        phrase = g.rng.choice([f"the {said} of {called}", f"{said} of {called}", f"{called}: {said}",
+                               f"the {said} for {called}", f"{called}'s {said}"])  # fmt: skip
+        test = exp.EQ(this=g._col(key, False), expression=g._literal(key, number))
+        return finish(
+            g, "value", phrase, g._select([g._col(wanted, False)], table.name).where(test), "lookup", "simple"
+        )
     phrase = g.rng.choice([f"the {said} of the {value} {one}", f"{said} of {value}", f"{value}: {said}",
                            f"the {said} of {value}", f"the {said} of the {one} {value}", f"{value}'s {said}",
                            f"the {said} for {one} {value}", f"the {said} of the {one} called {value}",

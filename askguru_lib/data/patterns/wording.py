@@ -104,6 +104,12 @@ def superlative(g: Grammar, column: Column, down: bool) -> tuple[str, str]:
 def of_one(g: Grammar, parent: str, many: str) -> tuple[exp.Expr, str] | None:
     """The rows of one parent that is called by its name: ``orders of Acme``, ``Acme's orders``; qualified."""
     labels = [c for c in g.tables[parent].of("label") if c.values]
+    key = g.tables[parent].columns[0]
+    if key.kind == "key" and key.values and g.rng.random() < 0.25:
+        value, one = g.rng.choice(key.values), g._one(parent)
+        test = exp.EQ(this=g._col(key, True), expression=g._literal(key, value))
+        return test, g.rng.choice([f"{many} of {one} {value}", f"{many} of {one} number {value}",
+                                   f"{many} for {one} {value}", f"{one} {value}'s {many}"])  # fmt: skip
     if not labels:
         return None
     label = g.rng.choice(labels)
