@@ -122,8 +122,8 @@ FILLERS = (
     "By the way, ", "Next: ", "Hm, ", "I was asked this: ", "For the slides: ", "We would like to know: ",
     "Once more, ", "Please: ", "Just for me: ", "New question. ", "A customer called. ",
     "I was asked about this today. ", "I'm curious... ", "We had a strange case! ", "Not urgent: ",
-    "My colleague does not believe me. ", "Here is one for you: ", "The council wants to know: ", "I'm filling in a form. ",
-    "Nobody here can tell me: ",
+    "My colleague does not believe me. ", "Here is one for you: ", "The council wants to know: ",
+    "I'm filling in a form. ", "Nobody here can tell me: ",
 )  # fmt: skip
 AFTERTHOUGHTS = (
     " I need it today.", " Thanks!", " No rush.", " It is for the annual report.", " Nothing else.", " That is all.",
