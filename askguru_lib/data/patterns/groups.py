@@ -15,6 +15,7 @@ from askguru_lib.data.patterns.wording import (
     name_rows,
     ordered,
     per_group,
+    with_or_noted,
 )
 
 
@@ -109,10 +110,7 @@ def per_year(g: Grammar) -> Pair:
     if g.rng.random() < 0.4:
         tree = tree.order_by(ordered(part.copy(), False), copy=False)
         order = g.rng.choice(["in order", "in order of time", "oldest first", "from first to last"])
-        if g.rng.random() < 0.5:
-            g.notes.append(order)
-        else:
-            phrase = f"{phrase}, {order}"
+        phrase = with_or_noted(g, phrase, order, 0.5)
     return finish(g, "list", phrase, tree, "per year", "moderate")
 
 

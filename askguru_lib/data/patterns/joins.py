@@ -17,6 +17,7 @@ from askguru_lib.data.patterns.wording import (
     of_one,
     ordered,
     per_group,
+    with_or_noted,
 )
 
 
@@ -267,10 +268,7 @@ def with_none(g: Grammar) -> Pair:
     phrase = g.rng.choice([f"the number of {many} for every {one}", f"{many} per {one}",
                            f"how many {many} each {one} has",
                            f"all {g._noun(link.parent)} with their number of {many}"])  # fmt: skip
-    if g.rng.random() < 0.3:
-        g.notes.append(also)
-    else:
-        phrase = f"{phrase}, {also}"
+    phrase = with_or_noted(g, phrase, also, 0.3)
     return finish(g, "list", phrase, tree, "with none", "moderate")
 
 

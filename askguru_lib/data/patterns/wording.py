@@ -75,6 +75,14 @@ def in_order(
     return tree, f"{phrase}{g.rng.choice([', ', ' '])}{said}"
 
 
+def with_or_noted(g: Grammar, phrase: str, words: str, noted: float) -> str:
+    """The phrase with ``words`` behind it; a share of ``noted`` without them, and the evidence says them."""
+    if g.rng.random() < noted:
+        g.notes.append(words)
+        return phrase
+    return f"{phrase}, {words}"
+
+
 def superlative(g: Grammar, column: Column, down: bool) -> tuple[str, str]:
     """``("most expensive", "highest price")``: an adjective, empty where none is clear, and the words for the value."""
     said = g._said(column)
