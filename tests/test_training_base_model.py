@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,7 +25,7 @@ from askguru_lib.evaluation.evaluate import evaluate
 from askguru_lib.inference import Generator, load_model
 from askguru_lib.inference.predictions import question_prompt, schemas_of
 from askguru_lib.training import base_model
-from askguru_lib.training.base_model import BaseRecipe, build_model, train_base_model
+from askguru_lib.training.base_model import CURRICULUM, BaseRecipe, build_model, train_base_model
 from askguru_lib.training.corpus import random_document, sample_texts
 from askguru_lib.training.random_schemas import random_database
 from askguru_lib.training.sharing import RowLayout
@@ -69,6 +70,35 @@ def test_documents_have_links_and_other_dialects_as_often_as_they_should(tokeniz
         dialects.update({name for name in ("SQLite", "PostgreSQL", "MySQL", "DuckDB") if f"Write one {name}" in text})
     assert 15 < linked < 45
     assert all(dialects[name] >= 3 for name in ("SQLite", "PostgreSQL", "MySQL", "DuckDB"))
+
+
+def test_documents_of_long_schemas_are_seldom_too_long():
+    """Those that are too long are drawn again, so a tight limit would hide long schemas from the model."""
+    tokenizer = AutoTokenizer.from_pretrained(Path(__file__).parents[1] / "models" / "askguru-tiny")
+    part = CURRICULUM[-1]
+    lengths = [
+        len(random_document(tokenizer, random.Random(seed), questions=BaseRecipe.questions_per_document,
+                            tables=(part.tables[1],) * 2, max_columns=part.columns, shares=part.shares,
+                            links=1.0, max_tokens=10**6).ids)
+        for seed in range(20)
+    ]  # fmt: skip
+    assert sum(length > part.tokens for length in lengths) <= 4, sorted(lengths)
+
+
+def test_random_schemas_hang_together_like_real_ones():
+    schemas = [random_database(random.Random(seed), (5, 9), 9).schema for seed in range(40)]
+    tables = {(s.db_id, t): [f["primary_key"] for f in info["fields"].values()] for s in schemas
+              for t, info in s.tables.items()}  # fmt: skip
+    assert any(sum(keys) == 2 for keys in tables.values()), "no table that joins two others"
+    own = [k for s in schemas for k in s.foreign_keys if k[0] == k[3]]
+    assert own, "no table that refers to itself"
+    for s in schemas:
+        for table, column, _, other, ref in s.foreign_keys:
+            here, there = s.tables[table]["fields"][column], s.tables[other]["fields"][ref]
+            assert there["primary_key"], (s.db_id, table, column)
+            assert here["type"] == there["type"], (s.db_id, table, column)
+    names = [[c for info in s.tables.values() for c in info["fields"]] for s in schemas]
+    assert sum(len(set(n)) < len(n) for n in names) > 20, "hardly any name stands in two tables"
 
 
 def test_values_that_the_schema_does_not_show_are_linked_in_some_documents(tokenizer):

@@ -34,6 +34,7 @@ from transformers import AutoTokenizer, MistralConfig, MistralForCausalLM, PreTr
 from askguru_lib.data.files import Journal, write_jsonl
 from askguru_lib.errors import TrainingError
 from askguru_lib.training.corpus import Document, random_document, sample_texts
+from askguru_lib.training.first_weights import write_induction_circuit
 from askguru_lib.training.sft import multiplies_bf16
 from askguru_lib.training.sharing import ROWS, RowLayout, rounded
 from askguru_lib.training.throughput import Cost, utilisation
@@ -82,6 +83,8 @@ class Part:
         by_comment: share of documents in the words of comments alone.
         elsewhere: share of documents in another dialect than SQLite.
         links: share of documents whose prompts link the question's words to the schema.
+        tokens: most of a document: the longest that the part's schemas and questions make must fit, or the model never
+            reads a long schema.
         alike: all documents of a step have the same number of tables, so that no process waits long for another.
     """
 
@@ -93,6 +96,7 @@ class Part:
     by_comment: float = 0.0
     links: float = 0.0
     elsewhere: float = 0.0
+    tokens: int = 2400
     alike: bool = False
 
 
@@ -101,7 +105,8 @@ LINKED = 0.85
 CURRICULUM = (
     Part(430, (1, 3), 6, links=LINKED),
     Part(1440, (2, 5), 8, (0.06, 0.03), 300, 0.2, links=LINKED, elsewhere=0.15, alike=True),
-    Part(math.inf, (3, 7), 9, (0.08, 0.04), 500, 0.2, links=LINKED, elsewhere=0.15, alike=True),
+    Part(3600, (3, 7), 9, (0.08, 0.04), 500, 0.2, links=LINKED, elsewhere=0.15, alike=True),
+    Part(math.inf, (4, 9), 9, (0.08, 0.04), 500, 0.2, links=LINKED, elsewhere=0.15, tokens=3800, alike=True),
 )
 """Small schemas until copying works, then schemas as long as real ones."""
 
@@ -124,62 +129,8 @@ def build_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase) -> Mistr
     model = MistralForCausalLM(config)
     model.set_attn_implementation(ROWS)
     if recipe.induction:
-        write_induction_circuit(model, tokenizer, recipe)
+        write_induction_circuit(model, tokenizer, recipe.seed, recipe.rope_theta)
     return model
-
-
-@torch.no_grad()
-def write_induction_circuit(model: MistralForCausalLM, tokenizer: PreTrainedTokenizerBase, recipe: BaseRecipe) -> None:
-    """Initialise the embedding, one head of layer 0 and two heads of layer 1 so that the model can copy at once.
-
-    Of the residual stream, the first two thirds hold what a token is, a head's width behind them what the previous
-    token was, and the last dimension a constant, from which the attention's fixed queries and keys are read. Tokens
-    that differ only in case start close together.
-    """
-    generator = torch.Generator().manual_seed(recipe.seed)
-    width, head = recipe.hidden, recipe.hidden // recipe.heads
-    content = width - head - 16
-
-    def normal(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=generator)
-
-    embedding = model.model.embed_tokens.weight
-    embedding.copy_(normal(*embedding.shape) * 0.01)
-    stems: dict[str, torch.Tensor] = {}
-    for token, row in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]):
-        stem = stems.setdefault(token.lower(), normal(content))
-        embedding[row, :content] = 0.07 * (0.85 * stem + 0.53 * normal(content))
-    embedding[:, width - 1] = 0.12
-
-    frequency = recipe.rope_theta ** (-torch.arange(0, head, 2) / head)
-    half = head // 2
-    identity = torch.linalg.qr(normal(content, content))[0]
-    first, second = model.model.layers[0].self_attn, model.model.layers[1].self_attn
-
-    # Layer 0, head 0: attends to the position before, writes the token there behind the content dimensions.
-    fast = torch.arange(8)
-    for projection, angle in ((first.q_proj, -frequency[fast]), (first.k_proj, torch.zeros(8))):
-        projection.weight[:head] = 0
-        projection.weight[fast, width - 1] = 3.4 * torch.cos(angle)
-        projection.weight[half + fast, width - 1] = 3.4 * torch.sin(angle)
-    first.v_proj.weight[:head] = 0
-    first.v_proj.weight[:head, :content] = identity[:head]
-    first.o_proj.weight[:, :head] = 0
-    first.o_proj.weight[content : content + head, :head] = 0.06 * torch.eye(head)
-
-    # Layer 1, heads 0 and 1: where was the token before the same as this one? Copy what stands there.
-    slow = torch.cat([torch.arange(half // 2, half), torch.arange(half + half // 2, head)])
-    for number in range(2):
-        rows = slice(number * head, (number + 1) * head)
-        part = torch.arange(number * len(slow), (number + 1) * len(slow))
-        for projection in (second.q_proj, second.k_proj, second.v_proj):
-            projection.weight[rows] = 0
-        second.q_proj.weight[number * head + slow, :content] = 1.5 * identity[part]
-        second.k_proj.weight[number * head + slow, content + part] = 1.5
-        copied = identity[content - (number + 1) * head : content - number * head]
-        second.v_proj.weight[rows, :content] = copied
-        second.o_proj.weight[:, rows] = 0
-        second.o_proj.weight[:content, rows] = 0.15 * copied.T
 
 
 def document_loss(model: nn.Module, document: Document, device: str = "cpu") -> torch.Tensor:
@@ -216,8 +167,8 @@ def stream(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase, step: int, pl
         tables = (random.Random(f"{recipe.seed}/{step}").randint(*tables),) * 2
     return random_document(tokenizer, rng, questions=recipe.questions_per_document, tables=tables,
                            max_columns=part.columns, shares=part.shares, max_skip=part.skip,
-                           by_comment=part.by_comment, links=part.links,
-                           elsewhere=part.elsewhere)  # fmt: skip
+                           by_comment=part.by_comment, links=part.links, elsewhere=part.elsewhere,
+                           max_tokens=part.tokens)  # fmt: skip
 
 
 class Documents(Dataset[Document]):
@@ -247,10 +198,11 @@ def held_out(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase, count: int)
         random_document(
             tokenizer,
             random.Random(f"{recipe.seed}/held out/{i}"),
-            tables=(3, 7),
-            max_columns=9,
+            tables=CURRICULUM[-1].tables,
+            max_columns=CURRICULUM[-1].columns,
             shares=(0, 0),
             links=1.0,
+            max_tokens=CURRICULUM[-1].tokens,
         )
         for i in range(count)
     ]

@@ -21,6 +21,8 @@ from askguru_lib.data.dialects import render_in
 from askguru_lib.data.grammar import Grammar, Pair, identifier
 from askguru_lib.data.mutations import mutate
 from askguru_lib.data.patterns import PATTERNS, PLAIN, Pattern
+from askguru_lib.data.patterns.computed import product
+from askguru_lib.data.patterns.joins import both_conditions, far_groups, join_pair, two_hops
 from askguru_lib.data.prompts import build_prompt
 from askguru_lib.data.trees import render
 from askguru_lib.databases.m_schema import MSchema
@@ -32,6 +34,8 @@ CONTEXT_WEIGHT = 0.3
 SELECTION_LABELS = "ABCD"
 VALUES_KNOWN = 0.7
 """Share of documents with links in which all values of the data are known, not only those that the schema shows."""
+PRACTISED = PATTERNS | {two_hops: 9, far_groups: 6, both_conditions: 6, join_pair: 5, product: 4}
+"""What takes most practice comes more often than in a test set."""
 OTHER_DIALECTS = ("postgresql", "mysql", "duckdb")
 
 
@@ -224,7 +228,7 @@ def random_document(
             share = grammar.speak_comments() / sum(len(t.columns) for t in grammar.tables.values())
             if share < 0.5:
                 continue
-        patterns = PLAIN if only_comments else PATTERNS
+        patterns = PLAIN if only_comments else PRACTISED
         dialect = rng.choice(OTHER_DIALECTS) if rng.random() < elsewhere else "sqlite"
         others = shares if dialect == "sqlite" else (0.0, 0.0)
         items = tasks(database.schema, grammar, text, questions, rng, others, patterns, with_links, dialect)

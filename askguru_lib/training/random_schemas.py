@@ -1,8 +1,8 @@
 """Random databases on paper: M-Schemas with believable names, types, comments, values and keys.
 
 The small base model learns on thousands of these, so that it reads schemas instead of remembering them. Every schema
-has
-one style of naming (snake_case, camelCase, capitals, abbreviations with comments …), as real ones do.
+has one style of naming (snake_case, camelCase, capitals, abbreviations with comments …), and its names share words, as
+in real ones: order lines beside orders, the capacity of a room and of a course, links of two tables without a key.
 """
 
 from __future__ import annotations
@@ -47,6 +47,13 @@ teach a model to look for the comment that repeats a name, and to fail where onl
 ROLES = ("origin", "source", "home", "first", "second", "main", "parent", "from", "to", "sender", "receiver", "target",
          "billing", "previous", "winner", "owner", "leading", "local", "responsible", "current")  # fmt: skip
 """What a reference may be called where it is not called like the table that it refers to."""
+PARTS = ("item", "line", "detail", "entry", "record", "type", "group", "class", "run", "history", "event", "log",
+         "part", "member", "visit", "change", "note", "price", "status", "plan", "team", "site", "version",
+         "round")  # fmt: skip
+"""What the second word of a table is called whose first word is another table (order lines)."""
+TITLES = ("Introduction to {n}", "{n} of the {m}", "{n} and {m}", "{a} {n} {m}", "{n} in the {a} {m}", "{n} & {m}",
+          "How to {n} a {m}", "{n} for {m}", "{a} {n} II", "{n}, {a}", "St. {n} {m}", "{n}-{m}")  # fmt: skip
+"""What a row may be called in several words."""
 UNITS = ("euro", "dollars", "kg", "tons", "km", "metres", "minutes", "hours", "days", "percent", "litres", "units")
 SQL_TYPES = {
     "label": ("TEXT", "VARCHAR", "VARCHAR"),
@@ -135,11 +142,15 @@ def random_database(rng: random.Random, tables: tuple[int, int] = (2, 6), max_co
     keys: dict[str, str] = {}
     key_form = rng.choice(["{e}_id", "{e}_id", "id", "id", "{e}_no", "{e}_number", "{e}_code"])
 
+    others = [phrasing.humanize(e) for e in entities] if rng.random() < 0.7 else []
+    used: list[tuple[str, str]] = []
+
     def comment(kind: str, table: str, x: str = "", values: Sequence[str] = ()) -> str:
         if not commented or rng.random() > wanted:
             return ""
         form = "{x}" if x and rng.random() < 0.25 else rng.choice(COMMENT_FORMS[kind])
-        return _worded(rng, form, x=x, t=table, v=" ".join([*values[:-1], "or", *values[-1:]]).lower())
+        spelled = " ".join([*values[:-1], "or", *values[-1:]]).lower()
+        return _worded(rng, form, x=x, t=table, v=spelled, others=others)
 
     for place, entity in enumerate(entities):
         said = phrasing.humanize(entity)
@@ -153,30 +164,49 @@ def random_database(rng: random.Random, tables: tuple[int, int] = (2, 6), max_co
                 t=said,
                 o=phrasing.plural(rng.choice(ENTITIES)),
                 v=rng.choice(VERBS),
+                others=others,
             )
             if commented and (cryptic or rng.random() < 0.9)
             else ""
         )
         schema.add_table(table, comment=about)
         taken: dict[str, dict] = schema.tables[table]["fields"]
-        form = key_form if rng.random() < 0.85 else rng.choice(["{n}_code", "{n}_number", "code", "{n}", "{e}_{n}"])
-        key = _unused(rng, style, form.format(e=entity, n=rng.choice(NOUNS)), taken)
-        keys[entity] = key
-        text_key = rng.random() < 0.15
-        schema.add_field(table, key, "VARCHAR" if text_key else rng.choice(["INTEGER", "INTEGER", "BIGINT"]), True,
-                         False, comment=comment("key", said), examples=_keys(rng, text_key))  # fmt: skip
-        for parent in _parents(rng, entities[:place]):
+        parents = _parents(rng, [e for e in entities[:place] if e in keys])
+        joins_two = len(set(parents)) > 1 and rng.random() < 0.35
+        if not joins_two:
+            form = key_form if rng.random() < 0.85 else rng.choice(["{n}_code", "{n}_number", "code", "{n}", "{e}_{n}"])
+            key = _unused(rng, style, form.format(e=entity, n=rng.choice(NOUNS)), taken)
+            keys[entity] = key
+            text_key = rng.random() < 0.15
+            schema.add_field(table, key, "VARCHAR" if text_key else rng.choice(["INTEGER", "INTEGER", "BIGINT"]), True,
+                             False, comment=comment("key", said), examples=_keys(rng, text_key))  # fmt: skip
+        for parent in parents:
             form = key_form if key_form != "id" else "{e}_id"
             if rng.random() < 0.2:
                 form = rng.choice(["{r}", "{r}_{e}", "{e}", form.replace("{e}", "{r}"), form.replace("{e}", "{r}_{e}")])
             column = _unused(rng, style, form.format(e=parent, r=rng.choice(ROLES)), taken)
             info = schema.tables[names[parent]]["fields"][keys[parent]]
-            schema.add_field(table, column, info["type"], nullable=rng.random() < 0.3,
+            schema.add_field(table, column, info["type"], joins_two, not joins_two and rng.random() < 0.3,
                              comment=comment("reference", phrasing.humanize(parent)),
                              examples=rng.sample(info["examples"], 3))  # fmt: skip
             schema.add_foreign_key(table, column, None, names[parent], keys[parent])
+        if not joins_two and rng.random() < 0.05:
+            column = _unused(rng, style, f"{rng.choice(ROLES)}_{entity}", taken)
+            schema.add_field(
+                table,
+                column,
+                taken[keys[entity]]["type"],
+                nullable=True,
+                comment=comment("reference", said),
+                examples=taken[keys[entity]]["examples"][:3],
+            )
+            schema.add_foreign_key(table, column, None, table, keys[entity])
         room = max_columns - len(taken)
-        for plain, kind in _attributes(rng, entity, max(2, rng.randint(min(2, room), max(room, 2)))):
+        count = rng.randint(0, max(min(3, room), 0)) if joins_two else max(2, rng.randint(min(2, room), max(room, 2)))
+        named = 0.0 if joins_two else 0.6 if parents else 0.85
+        attributes = _attributes(rng, entity, count, named, used, [e for e in entities if e != entity])
+        used += attributes
+        for plain, kind in attributes:
             column = _unused(rng, style, plain, taken)
             field_type, examples = _values(rng, plain, kind)
             if kind == "category" and rng.random() < 0.25:
@@ -190,11 +220,17 @@ def _entities(rng: random.Random, count: int) -> list[str]:
     known = [e if rng.random() < 0.7 else rng.choice(NOUNS) for e in rng.sample(ENTITIES, count)]
     if rng.random() < 0.25:
         known[0] = made_up(rng)
-    return list(dict.fromkeys(known))
+    compound = rng.choice([0.0, 0.2, 0.5])
+    for place in range(1, count):
+        if rng.random() < compound:
+            known[place] = f"{rng.choice(known[:place])}_{rng.choice(PARTS if rng.random() < 0.7 else NOUNS)}"
+    return [e for e in dict.fromkeys(known) if e.count("_") < 3]
 
 
-def _worded(rng: random.Random, form: str, t: str, x: str = "", o: str = "", v: str = "") -> str:
-    noun, past = rng.choice(NOUNS), rng.choice(VERBS)
+def _worded(
+    rng: random.Random, form: str, t: str, x: str = "", o: str = "", v: str = "", others: Sequence[str] = ()
+) -> str:
+    noun, past = rng.choice(others if others and rng.random() < 0.3 else NOUNS), rng.choice(VERBS)
     past += "d" if past.endswith("e") else "ed"
     return form.format(x=x, t=t, s=phrasing.plural(t), o=o, v=v, n=noun, ns=phrasing.plural(rng.choice(NOUNS)), p=past,
                        a=rng.choice(ADJECTIVES), u=rng.choice(UNITS), y=rng.randint(1950, 2023))  # fmt: skip
@@ -215,9 +251,21 @@ def _parents(rng: random.Random, before: list[str]) -> list[str]:
     return [*parents, parents[0]] if rng.random() < 0.05 else parents
 
 
-def _attributes(rng: random.Random, entity: str, count: int) -> list[tuple[str, str]]:
+def _attributes(
+    rng: random.Random, entity: str, count: int, named: float, used: Sequence[tuple[str, str]], others: Sequence[str]
+) -> list[tuple[str, str]]:
+    """Plain names and kinds of a table's columns besides its keys.
+
+    Args:
+        named: the chance that a row has a name.
+        used: what other tables have, some of which this one has, too.
+        others: the other tables, whose names some names begin with.
+    """
     chosen: list[tuple[str, str]] = []
-    if rng.random() < 0.8:
+    roll = rng.random()
+    if roll < named * 0.12 and count > 1:
+        chosen += [("first_name", "label"), (rng.choice(["last_name", "surname"]), "label")]
+    elif roll < named:
         label = rng.choice([*LABELS, f"{entity}_name", f"{entity}_title"]) if rng.random() < 0.6 else "name"
         chosen.append((label, "label"))
     pools: dict[str, list[str]] = {"category": list(CATEGORIES), "measure": list(MEASURES), "date": list(DATES)}
@@ -225,19 +273,26 @@ def _attributes(rng: random.Random, entity: str, count: int) -> list[tuple[str, 
         kind = rng.choices(["category", "measure", "date", "flag"], [0.4, 0.39, 0.17, 0.04])[0]
         if kind == "flag":
             name = f"{rng.choice(['is', 'is', 'has', 'was'])}_{rng.choice(ADJECTIVES)}"
+        elif used and rng.random() < 0.15:
+            name, kind = rng.choice(used)
+            if kind == "label":
+                continue
         else:
             name = rng.choice(pools[kind])
             roll = rng.random()
-            if roll < 0.2:
+            if others and roll > 0.93:
+                name = f"{rng.choice(others)}_{name}"
+            elif roll < 0.2:
                 first = made_up(rng) if roll < 0.05 else rng.choice(NOUNS if roll < 0.13 else ADJECTIVES)
                 name = f"{first}_{name}"
             elif roll < 0.3:
                 name = _new_attribute(rng, kind)
         if name not in {n for n, _ in chosen}:
             chosen.append((name, kind))
-    rest = chosen[1:]
+    first = [name for name in chosen if name[1] == "label"] or chosen[:1]
+    rest = chosen[len(first) :]
     rng.shuffle(rest)
-    return chosen[:1] + rest
+    return first + rest
 
 
 def _new_attribute(rng: random.Random, kind: str) -> str:
@@ -261,7 +316,9 @@ def _keys(rng: random.Random, text: bool) -> list[str]:
 
 def _values(rng: random.Random, plain: str, kind: str) -> tuple[str, list[str]]:
     if kind == "label":
-        return rng.choice(SQL_TYPES["label"]), [_label(rng) for _ in range(6)]
+        name = {"first_name": lambda _: rng.choice(FIRST), "last_name": lambda _: rng.choice(LAST),
+                "surname": lambda _: rng.choice(LAST)}.get(plain, _label)  # fmt: skip
+        return rng.choice(SQL_TYPES["label"]), [name(rng) for _ in range(6)]
     if kind == "flag":
         return rng.choice(["INTEGER", "SMALLINT", "BOOLEAN"]), ["0", "1"]
     if kind == "date":
@@ -314,8 +371,11 @@ def _label(rng: random.Random) -> str:
         return rng.choice([rng.choice(FIRST), rng.choice(LAST)])
     if roll < 0.6:
         return made_up(rng).capitalize()
-    if roll < 0.75:
+    if roll < 0.66:
         return f"The {rng.choice(ADJECTIVES).capitalize()} {rng.choice(NOUNS).capitalize()}"
+    if roll < 0.75:
+        return rng.choice(TITLES).format(n=rng.choice(NOUNS).capitalize(), m=rng.choice(NOUNS).capitalize(),
+                                         a=rng.choice(ADJECTIVES).capitalize())  # fmt: skip
     second = rng.choice(
         ["Street", "Group", "House", "One", "Center", "Park", "Works", "Bay", "Road", "Pump", "Ltd", "12"]
     )

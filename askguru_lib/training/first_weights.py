@@ -1,0 +1,62 @@
+"""What the small base model's weights are before its first step: a circuit that copies."""
+
+from __future__ import annotations
+
+import torch
+from transformers import MistralForCausalLM, PreTrainedTokenizerBase
+
+
+@torch.no_grad()
+def write_induction_circuit(
+    model: MistralForCausalLM, tokenizer: PreTrainedTokenizerBase, seed: int, rope_theta: float
+) -> None:
+    """Initialise the embedding, one head of layer 0 and two heads of layer 1 so that the model can copy at once.
+
+    Of the residual stream, the first two thirds hold what a token is, a head's width behind them what the previous
+    token was, and the last dimension a constant, from which the attention's fixed queries and keys are read. Tokens
+    that differ only in case start close together.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    width, head = model.config.hidden_size, model.config.head_dim
+    content = width - head - 16
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    embedding = model.model.embed_tokens.weight
+    embedding.copy_(normal(*embedding.shape) * 0.01)
+    stems: dict[str, torch.Tensor] = {}
+    for token, row in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]):
+        stem = stems.setdefault(token.lower(), normal(content))
+        embedding[row, :content] = 0.07 * (0.85 * stem + 0.53 * normal(content))
+    embedding[:, width - 1] = 0.12
+
+    frequency = rope_theta ** (-torch.arange(0, head, 2) / head)
+    half = head // 2
+    identity = torch.linalg.qr(normal(content, content))[0]
+    first, second = model.model.layers[0].self_attn, model.model.layers[1].self_attn
+
+    # Layer 0, head 0: attends to the position before, writes the token there behind the content dimensions.
+    fast = torch.arange(8)
+    for projection, angle in ((first.q_proj, -frequency[fast]), (first.k_proj, torch.zeros(8))):
+        projection.weight[:head] = 0
+        projection.weight[fast, width - 1] = 3.4 * torch.cos(angle)
+        projection.weight[half + fast, width - 1] = 3.4 * torch.sin(angle)
+    first.v_proj.weight[:head] = 0
+    first.v_proj.weight[:head, :content] = identity[:head]
+    first.o_proj.weight[:, :head] = 0
+    first.o_proj.weight[content : content + head, :head] = 0.06 * torch.eye(head)
+
+    # Layer 1, heads 0 and 1: where was the token before the same as this one? Copy what stands there.
+    slow = torch.cat([torch.arange(half // 2, half), torch.arange(half + half // 2, head)])
+    for number in range(2):
+        rows = slice(number * head, (number + 1) * head)
+        part = torch.arange(number * len(slow), (number + 1) * len(slow))
+        for projection in (second.q_proj, second.k_proj, second.v_proj):
+            projection.weight[rows] = 0
+        second.q_proj.weight[number * head + slow, :content] = 1.5 * identity[part]
+        second.k_proj.weight[number * head + slow, content + part] = 1.5
+        copied = identity[content - (number + 1) * head : content - number * head]
+        second.v_proj.weight[rows, :content] = copied
+        second.o_proj.weight[:, rows] = 0
+        second.o_proj.weight[:content, rows] = 0.15 * copied.T
