@@ -58,8 +58,8 @@ class TrainingResult:
         adapter: folder that PEFT loads; where ``lora.enabled`` is false it holds a whole model, which ``load_model``
             and ``merge_adapter`` take as well.
         log: JSON Lines, one object per logged step; ``log.csv`` lies beside it.
-        metrics: losses (``eval_loss`` is NaN without a validation set), steps, tokens, samples set aside, parameters
-            trained, seconds.
+        metrics: losses (``eval_loss`` is NaN without a validation set; all of the adapter before
+            ``lora.strength``), steps, tokens, samples set aside, parameters trained, seconds.
     """
 
     adapter: Path
@@ -153,7 +153,7 @@ def train(
     finally:
         progress.close()
     final_eval = _last_eval(trainer) if validation else math.nan
-    _save(trainer, adapter, config.model)
+    _save(trainer, adapter, config)
 
     metrics = _metrics(trainer, train_set, validation, final_eval) | {"train_loss": outcome.training_loss}
     if first:
@@ -282,18 +282,34 @@ def matched_modules(model: torch.nn.Module, target: str | list[str]) -> list[str
     return found
 
 
-def _save(trainer: Any, adapter: Path, base: ModelConfig) -> None:
+def _save(trainer: Any, adapter: Path, config: RunConfig) -> None:
     part = adapter.with_name(".adapter.part")
     if trainer.is_world_process_zero():
         shutil.rmtree(part, ignore_errors=True)
     trainer.accelerator.wait_for_everyone()
     trainer.save_model(str(part))  # every process: sharded weights are gathered
     if trainer.is_world_process_zero():
-        note_base(part, base)
+        note_base(part, config.model)
+        if config.lora.enabled and config.lora.strength != 1:
+            weaken(part, config.lora.strength)
         (part / "training_args.bin").unlink(missing_ok=True)
         shutil.rmtree(adapter, ignore_errors=True)
         part.rename(adapter)
     trainer.accelerator.wait_for_everyone()
+
+
+def weaken(adapter: Path, strength: float) -> None:
+    """Scale an adapter's correction where it lies: a point on the line between the base's weights and the trained ones.
+
+    On that line much of what was forgotten comes back before much of what was learnt is lost (Wortsman et al. 2022,
+    WiSE-FT, for weights that were all trained).
+    """
+    from safetensors.torch import load_file, save_file
+
+    path = adapter / "adapter_model.safetensors"
+    weights = load_file(path)
+    scaled = {name: w * strength if ".lora_B." in name else w for name, w in weights.items()}
+    save_file(scaled, path, metadata={"format": "pt"})
 
 
 def _last_eval(trainer: Any) -> float:
