@@ -280,6 +280,23 @@ def test_adapter_loads_in_plain_peft_and_the_merged_model_agrees(
     assert not list(tmp_path.glob(".*"))  # nothing half-written
 
 
+def test_an_adapter_of_half_strength_lies_halfway_between_base_and_trained_weights(
+    base: Path, data: tuple[Path, Path], tmp_path: Path
+) -> None:
+    whole, half = (
+        train(config(base, lora={"strength": s}, max_steps=4), *data, tmp_path / str(s), resume=False) for s in (1, 0.5)
+    )
+    assert half.metrics["eval_loss"] == whole.metrics["eval_loss"], "the strength is no part of the training"
+    states = []
+    for folder in (base, *(merge_adapter(base, r.adapter, r.adapter.with_name("merged")) for r in (whole, half))):
+        states.append(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).state_dict())
+    moved = 0
+    for name, before in states[0].items():
+        torch.testing.assert_close(states[2][name], (before + states[1][name]) / 2)
+        moved += not torch.equal(before, states[2][name])
+    assert moved == 2 * 7
+
+
 def test_answer_loss_equals_the_models_own(base: Path, data: tuple[Path, Path], tmp_path: Path) -> None:
     """Leaving out prompt logits and attention mask changes the cost, not the loss."""
     seen = {}

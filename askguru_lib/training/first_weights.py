@@ -17,7 +17,7 @@ def write_induction_circuit(
     that differ only in case start close together.
     """
     generator = torch.Generator().manual_seed(seed)
-    width, head = model.config.hidden_size, model.config.head_dim
+    width, head = model.config.hidden_size, model.config.hidden_size // model.config.num_attention_heads
     content = width - head - 16
 
     def normal(*shape: int) -> torch.Tensor:

@@ -55,7 +55,8 @@ def fixed(parameters: dict[str, Any]) -> dict[str, Any]:
     kept = {k: v for k, v in training.items() if k not in _ADVISED}
     if training:
         kept["micro_batch x gradient_accumulation"] = training["micro_batch"] * training["gradient_accumulation"]
-    return parameters | {"training": kept}
+    lora = {k: v for k, v in parameters.get("lora", {}).items() if k != "strength"}  # decided when all is trained
+    return parameters | {"training": kept, "lora": lora}
 
 
 def _base_hash(model: ModelConfig) -> dict[str, str | int]:
