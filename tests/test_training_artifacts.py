@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,18 @@ def test_an_adapter_names_its_base_as_the_parameter_file_does(base, adapter) -> 
     note_base(adapter, ModelConfig(name_or_path=str(inside)))
     assert json.loads((adapter / "adapter_config.json").read_text())["base_model_name_or_path"] == "models/askguru-tiny"
     assert json.loads((adapter / NOTE).read_text())["name_or_path"] == "models/askguru-tiny"
+
+
+@pytest.mark.parametrize("other", [{"schema_links": False}, {"prompt_order": "question_first"}])
+def test_asking_in_prompts_that_an_adapter_was_not_trained_on_is_warned_of(other, base, adapter) -> None:
+    same = RunConfig.build({"model": {"name_or_path": str(base)}})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_model(base, adapter, same)
+    changed = RunConfig.build({"model": {"name_or_path": str(base)} | other})
+    [(parameter, value)] = other.items()
+    with pytest.warns(UserWarning, match=f"other prompts .model.{parameter}: trained with .*, asked with {value}"):
+        load_model(base, adapter, changed)
 
 
 def test_full_fine_tuning_trains_in_32_bits_and_is_loaded_and_merged(tmp_path, base) -> None:

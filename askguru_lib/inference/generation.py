@@ -42,6 +42,7 @@ from askguru_lib.inference.predictions import (
     schemas_of,
 )
 from askguru_lib.inference.quantization import quantization
+from askguru_lib.training.merging import other_prompts
 
 __all__ = [
     "Generated",
@@ -65,7 +66,8 @@ def load_model(
     Args:
         name_or_path: folder (relative ones count from the project's root) or hub name.
         adapter: folder of a PEFT adapter, or what training without LoRA leaves there: a whole model, used as it is.
-        config: its ``model`` section gives type and quantization.
+        config: its ``model`` section gives type and quantization, and the form of the prompts: a warning says where it
+            is not the one that was trained on.
 
     Raises:
         InferenceError: model or adapter cannot be loaded.
@@ -78,6 +80,9 @@ def load_model(
         and (Path(adapter) / "config.json").is_file()
     ):
         source, adapter = str(adapter), None  # trained without LoRA: a whole model lies where the adapter would
+    trained = Path(adapter or source)
+    if config and (differ := other_prompts(trained, settings)):
+        warnings.warn(f"{trained} was trained on other prompts ({differ})", stacklevel=2)
     options: dict[str, Any] = {"dtype": getattr(torch, settings.dtype)}
     if torch.cuda.is_available():
         options["device_map"] = "auto"

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 NOTE = "base.json"
-"""Beside an adapter: the base it was trained on, by name and by what its weights are."""
+"""Beside an adapter: the base it was trained on, by name and by what its weights are, and the prompts' form."""
+PROMPT_FORM = ("prompt_order", "schema_links")
+"""Parameters of a model that decide what its prompts look like."""
 MADE_BY = "askguru merge"
 _PIECE = 2**20
 
@@ -52,12 +54,25 @@ def portable(name_or_path: str) -> str:
 
 
 def note_base(adapter: Path, model: ModelConfig) -> None:
-    """Write into an adapter's folder which base it belongs to, in names that hold on other machines."""
+    """Write into an adapter's folder which base and which prompts it belongs to, in names that hold elsewhere."""
     name = portable(model.name_or_path)
-    write_json(adapter / NOTE, {"name_or_path": name, "weights": weights_hash(model.name_or_path)})
+    form = {parameter: getattr(model, parameter) for parameter in PROMPT_FORM}
+    write_json(adapter / NOTE, {"name_or_path": name, "weights": weights_hash(model.name_or_path), "prompts": form})
     settings = adapter / "adapter_config.json"
     if settings.is_file():
         write_json(settings, read_json(settings) | {"base_model_name_or_path": name})
+
+
+def other_prompts(folder: Path, model: ModelConfig) -> str | None:
+    """In words, where prompts would differ from those that what lies in a folder was trained on; None if nowhere."""
+    note = read_json(folder / NOTE) if (folder / NOTE).is_file() else {}
+    trained = note.get("prompts", {})
+    differ = [
+        f"model.{parameter}: trained with {trained[parameter]}, asked with {getattr(model, parameter)}"
+        for parameter in PROMPT_FORM
+        if parameter in trained and trained[parameter] != getattr(model, parameter)
+    ]
+    return "; ".join(differ) or None
 
 
 def merge_adapter(base: str | Path, adapter: str | Path, out: str | Path, *, dtype: str = "float32") -> Path:

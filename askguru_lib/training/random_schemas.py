@@ -289,10 +289,10 @@ def _attributes(
                 name = _new_attribute(rng, kind)
         if name not in {n for n, _ in chosen}:
             chosen.append((name, kind))
-    first = [name for name in chosen if name[1] == "label"] or chosen[:1]
-    rest = chosen[len(first) :]
+    labels = [attribute for attribute in chosen if attribute[1] == "label"] or chosen[:1]
+    rest = chosen[len(labels) :]
     rng.shuffle(rest)
-    return first + rest
+    return labels + rest
 
 
 def _new_attribute(rng: random.Random, kind: str) -> str:
