@@ -152,7 +152,10 @@ class LoraSettings(Section):
     alpha: int = Field(32, ge=1, description="The adapter's output is scaled by alpha / rank.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Share of an adapter's inputs that is dropped while training.")
     strength: float = Field(
-        1.0, gt=0, le=1, description="Share of the trained correction that is saved: with less, less is forgotten."
+        1.0,
+        gt=0,
+        le=1,
+        description="Share of an adapter's trained correction that is saved: with less, less is forgotten.",
     )
     target_modules: str | list[str] = Field(
         r".*\.(q|k|v|o|gate|up|down)_proj", description="Regex that full-matches module names, or a list."

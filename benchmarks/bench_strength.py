@@ -32,8 +32,8 @@ from askguru_lib.evaluation.evaluate import evaluate
 from askguru_lib.inference import Generator, load_model
 from askguru_lib.inference.predictions import question_prompt
 from askguru_lib.training.corpus import PaperDatabase
+from askguru_lib.training.merging import set_strength
 from askguru_lib.training.random_schemas import random_database
-from askguru_lib.training.sft import weaken
 
 TABLES, COLUMNS, EACH = (3, 7), 9, 5
 
@@ -79,7 +79,7 @@ def main() -> None:
         kinds = {"own": (own, args.run / "databases" / "db_conn.json"), "others": (others, drawn)}
         for strength in args.strengths:
             adapter = Path(copytree(args.run / "model" / "adapter", Path(folder) / str(strength)))
-            weaken(adapter, strength / config.lora.strength)
+            set_strength(adapter, strength, now=config.lora.strength)
             generator = Generator(*load_model(config.model.name_or_path, adapter, config), config)
             row: dict[str, Any] = {"strength": strength}
             for kind, (records, listing) in kinds.items():

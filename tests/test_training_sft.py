@@ -295,6 +295,14 @@ def test_an_adapter_of_half_strength_lies_halfway_between_base_and_trained_weigh
         torch.testing.assert_close(states[2][name], (before + states[1][name]) / 2)
         moved += not torch.equal(before, states[2][name])
     assert moved == 2 * 7
+    # a finished run is scaled anew, not trained anew, as often as one likes
+    for strength in (1, 0.25, 0.5):
+        again = train(
+            config(base, lora={"strength": strength}, max_steps=4), *data, tmp_path / "0.5", callbacks=[StopAt(1)]
+        )
+        wanted = weights(whole.adapter)
+        for name, now in weights(again.adapter).items():
+            torch.testing.assert_close(now, wanted[name] * (strength if "lora_B" in name else 1))
 
 
 def test_answer_loss_equals_the_models_own(base: Path, data: tuple[Path, Path], tmp_path: Path) -> None:

@@ -104,8 +104,8 @@ LINKED = 0.85
 """Share of documents whose prompts have links: the model is to read prompts without them, too."""
 CURRICULUM = (
     Part(430, (1, 3), 6, links=LINKED),
-    Part(1440, (2, 5), 8, (0.06, 0.03), 300, 0.2, links=LINKED, elsewhere=0.15, alike=True),
-    Part(3600, (3, 7), 9, (0.08, 0.04), 500, 0.2, links=LINKED, elsewhere=0.15, alike=True),
+    Part(1440, (2, 5), 8, (0.06, 0.03), 300, 0.2, links=LINKED, elsewhere=0.15, tokens=3200, alike=True),
+    Part(3000, (3, 7), 9, (0.08, 0.04), 500, 0.2, links=LINKED, elsewhere=0.15, tokens=3400, alike=True),
     Part(math.inf, (4, 9), 9, (0.08, 0.04), 500, 0.2, links=LINKED, elsewhere=0.15, tokens=3800, alike=True),
 )
 """Small schemas until copying works, then schemas as long as real ones."""

@@ -72,6 +72,7 @@ class PaperDatabase:
             for i in range(rows):
                 values = [f["examples"][i % len(f["examples"])] if f["examples"] else None for _, f in columns]
                 self.connection.execute(f"INSERT INTO {name} VALUES ({', '.join('?' * len(values))})", values)
+        self.connection.commit()
 
     def outcome(self, sql: str) -> str:
         """The engine's message, or the first rows, as ``Result.preview`` prints them."""

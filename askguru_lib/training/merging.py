@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from askguru_lib.config import ModelConfig, project_root
+from askguru_lib.config import ModelConfig, RunConfig, project_root
 from askguru_lib.data.files import read_json, write_json, write_manifest
 from askguru_lib.errors import ConfigError, MissingArtifactError, TrainingError
 from askguru_lib.training.loading import load_base, model_folder
@@ -61,6 +62,46 @@ def note_base(adapter: Path, model: ModelConfig) -> None:
     settings = adapter / "adapter_config.json"
     if settings.is_file():
         write_json(settings, read_json(settings) | {"base_model_name_or_path": name})
+
+
+def at_strength(config: RunConfig, strength: float) -> RunConfig:
+    """The same configuration with another ``lora.strength``."""
+    return config.model_copy(update={"lora": config.lora.model_copy(update={"strength": strength})})
+
+
+def strength_of(adapter: Path, default: float = 1.0) -> float:
+    """The share of its trained correction at which an adapter was saved; ``default`` where nothing says so."""
+    note = read_json(adapter / NOTE) if (adapter / NOTE).is_file() else {}
+    return float(note.get("strength", default))
+
+
+def set_strength(adapter: Path, strength: float, now: float = 1.0) -> None:
+    """Scale an adapter's correction: a point on the line between the base's weights and the trained ones.
+
+    On that line much of what was forgotten comes back before much of what was learnt is lost (Wortsman et al. 2022,
+    WiSE-FT, for weights that were all trained).
+
+    Args:
+        adapter: a folder, which is replaced as a whole.
+        strength: share of the trained correction, at most 1.
+        now: its present share, unless the folder itself says it.
+    """
+    from safetensors.torch import load_file, save_file
+
+    now = strength_of(adapter, now)
+    part = adapter.with_name(f".{adapter.name}.scaled")
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.copytree(adapter, part)
+    path = part / "adapter_model.safetensors"
+    if strength != now:
+        # PEFT calls the outer matrix lora_B, of an embedding lora_embedding_B.
+        weights = {
+            k: w * (strength / now if re.search("lora_(embedding_)?B", k) else 1) for k, w in load_file(path).items()
+        }
+        save_file(weights, path, metadata={"format": "pt"})
+    write_json(part / NOTE, (read_json(part / NOTE) if (part / NOTE).is_file() else {}) | {"strength": strength})
+    shutil.rmtree(adapter)
+    part.rename(adapter)
 
 
 def other_prompts(folder: Path, model: ModelConfig) -> str | None:

@@ -80,6 +80,8 @@ VERBS = [v for v in _short_words("verb") if not re.search("[aeiou][bdgmnpt]$|y$"
 """Verbs whose past is the stem and -ed."""
 FIRST, LAST = list(People.first_names), list(People.last_names)
 COUNTRIES, STATES, JOBS = list(Addresses.countries), list(Addresses.states), list(Jobs.jobs)
+PERSONAL = {"first name": FIRST, "last name": LAST, "surname": LAST}
+"""Labels that say a part of a person's name, with its values."""
 WIDE: dict[str, Callable[[random.Random], str]] = {
     "country": lambda rng: rng.choice(COUNTRIES),
     "state": lambda rng: rng.choice(STATES),
@@ -148,7 +150,8 @@ def random_database(rng: random.Random, tables: tuple[int, int] = (2, 6), max_co
     def comment(kind: str, table: str, x: str = "", values: Sequence[str] = ()) -> str:
         if not commented or rng.random() > wanted:
             return ""
-        form = "{x}" if x and rng.random() < 0.25 else rng.choice(COMMENT_FORMS[kind])
+        plain = x and (rng.random() < 0.25 or x in PERSONAL)
+        form = rng.choice(("{x}", "{x} of the {t}")) if plain else rng.choice(COMMENT_FORMS[kind])
         spelled = " ".join([*values[:-1], "or", *values[-1:]]).lower()
         return _worded(rng, form, x=x, t=table, v=spelled, others=others)
 
@@ -171,7 +174,7 @@ def random_database(rng: random.Random, tables: tuple[int, int] = (2, 6), max_co
         )
         schema.add_table(table, comment=about)
         taken: dict[str, dict] = schema.tables[table]["fields"]
-        parents = _parents(rng, [e for e in entities[:place] if e in keys])
+        parents = _parents(rng, entity, [e for e in entities[:place] if e in keys])
         joins_two = len(set(parents)) > 1 and rng.random() < 0.35
         if not joins_two:
             form = key_form if rng.random() < 0.85 else rng.choice(["{n}_code", "{n}_number", "code", "{n}", "{e}_{n}"])
@@ -191,14 +194,15 @@ def random_database(rng: random.Random, tables: tuple[int, int] = (2, 6), max_co
                              examples=rng.sample(info["examples"], 3))  # fmt: skip
             schema.add_foreign_key(table, column, None, names[parent], keys[parent])
         if not joins_two and rng.random() < 0.05:
-            column = _unused(rng, style, f"{rng.choice(ROLES)}_{entity}", taken)
+            role, info = rng.choice(ROLES), taken[keys[entity]]
+            column = _unused(rng, style, f"{role}_{entity}", taken)
             schema.add_field(
                 table,
                 column,
-                taken[keys[entity]]["type"],
+                info["type"],
                 nullable=True,
-                comment=comment("reference", said),
-                examples=taken[keys[entity]]["examples"][:3],
+                comment=f"{role} {said}" if commented else "",
+                examples=rng.sample(info["examples"], 3),
             )
             schema.add_foreign_key(table, column, None, table, keys[entity])
         room = max_columns - len(taken)
@@ -222,9 +226,10 @@ def _entities(rng: random.Random, count: int) -> list[str]:
         known[0] = made_up(rng)
     compound = rng.choice([0.0, 0.2, 0.5])
     for place in range(1, count):
-        if rng.random() < compound:
-            known[place] = f"{rng.choice(known[:place])}_{rng.choice(PARTS if rng.random() < 0.7 else NOUNS)}"
-    return [e for e in dict.fromkeys(known) if e.count("_") < 3]
+        whole = rng.choice(known[:place])
+        if rng.random() < compound and "_" not in whole:
+            known[place] = f"{whole}_{rng.choice(PARTS if rng.random() < 0.7 else NOUNS)}"
+    return list(dict.fromkeys(known))
 
 
 def _worded(
@@ -244,10 +249,13 @@ def _unused(rng: random.Random, style: Callable[[random.Random, str], str], plai
     return name
 
 
-def _parents(rng: random.Random, before: list[str]) -> list[str]:
+def _parents(rng: random.Random, entity: str, before: list[str]) -> list[str]:
     if not before or rng.random() < 0.08:
         return []
     parents = rng.sample(before, min(len(before), rng.choices([1, 2, 3], [0.68, 0.25, 0.07])[0]))
+    whole = entity.rsplit("_", 1)[0]
+    if whole in before and rng.random() < 0.8:  # order lines belong to orders
+        parents = [whole, *(p for p in parents if p != whole)][: max(len(parents), 1)]
     return [*parents, parents[0]] if rng.random() < 0.05 else parents
 
 
@@ -316,9 +324,8 @@ def _keys(rng: random.Random, text: bool) -> list[str]:
 
 def _values(rng: random.Random, plain: str, kind: str) -> tuple[str, list[str]]:
     if kind == "label":
-        name = {"first_name": lambda _: rng.choice(FIRST), "last_name": lambda _: rng.choice(LAST),
-                "surname": lambda _: rng.choice(LAST)}.get(plain, _label)  # fmt: skip
-        return rng.choice(SQL_TYPES["label"]), [name(rng) for _ in range(6)]
+        names = PERSONAL.get(phrasing.humanize(plain))
+        return rng.choice(SQL_TYPES["label"]), [rng.choice(names) if names else _label(rng) for _ in range(6)]
     if kind == "flag":
         return rng.choice(["INTEGER", "SMALLINT", "BOOLEAN"]), ["0", "1"]
     if kind == "date":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import os
 import re
 import shutil
 import time
@@ -20,7 +21,7 @@ from askguru_lib.errors import MissingArtifactError, TrainingError
 from askguru_lib.training.arguments import multiplies_bf16, sft_config
 from askguru_lib.training.encoding import Encoded, encode_all, read_conversations
 from askguru_lib.training.loading import load_base
-from askguru_lib.training.merging import merge_adapter, note_base
+from askguru_lib.training.merging import at_strength, merge_adapter, note_base, set_strength
 from askguru_lib.training.resume import (
     fingerprint,
     finished_run,
@@ -83,7 +84,8 @@ def train(
         train_path: training set (see :func:`askguru_lib.training.encoding.read_conversations`).
         validation_path: scored every ``training.eval_steps``; None or an empty file for none.
         output_dir: a run's ``model`` folder.
-        resume: go on from the last complete checkpoint, or return at once when this very run has finished before.
+        resume: go on from the last complete checkpoint, or return at once when this very run has finished before (only
+            ``lora.strength`` may differ then: the adapter is scaled anew).
         callbacks: further ``transformers`` callbacks.
         connections: the validation set's databases, for ``training.execution_eval_samples``.
 
@@ -108,8 +110,12 @@ def train(
     identity = fingerprint(config, inputs)
 
     finished = finished_run(out, adapter)
-    if resume and finished and finished["fingerprint"] == identity:
-        return TrainingResult(adapter, log, _numbers(finished["metrics"]))
+    if resume and finished:
+        strength = finished["config"]["lora"].get("strength", 1.0)
+        if finished["fingerprint"] == fingerprint(at_strength(config, strength), inputs):
+            if config.lora.enabled and os.environ.get("RANK", "0") == "0":
+                set_strength(adapter, config.lora.strength, now=strength)
+            return TrainingResult(adapter, log, _numbers(finished["metrics"]))
     if config.training.execution_eval_samples:
         refuse_sharded_weights(config, project_root())
     conversations = read_conversations(train_path)
@@ -290,26 +296,12 @@ def _save(trainer: Any, adapter: Path, config: RunConfig) -> None:
     trainer.save_model(str(part))  # every process: sharded weights are gathered
     if trainer.is_world_process_zero():
         note_base(part, config.model)
-        if config.lora.enabled and config.lora.strength != 1:
-            weaken(part, config.lora.strength)
+        if config.lora.enabled:
+            set_strength(part, config.lora.strength, now=1.0)
         (part / "training_args.bin").unlink(missing_ok=True)
         shutil.rmtree(adapter, ignore_errors=True)
         part.rename(adapter)
     trainer.accelerator.wait_for_everyone()
-
-
-def weaken(adapter: Path, strength: float) -> None:
-    """Scale an adapter's correction where it lies: a point on the line between the base's weights and the trained ones.
-
-    On that line much of what was forgotten comes back before much of what was learnt is lost (Wortsman et al. 2022,
-    WiSE-FT, for weights that were all trained).
-    """
-    from safetensors.torch import load_file, save_file
-
-    path = adapter / "adapter_model.safetensors"
-    weights = load_file(path)
-    scaled = {name: w * strength if ".lora_B." in name else w for name, w in weights.items()}
-    save_file(scaled, path, metadata={"format": "pt"})
 
 
 def _last_eval(trainer: Any) -> float:
