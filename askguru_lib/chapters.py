@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,9 +131,10 @@ def execute(source: Path, target: Path, profile: str) -> None:
     chapters = sorted(p.name for p in source.parent.glob("[0-9][0-9]_*.ipynb"))
     place, name = chapters.index(source.name) + 1, source.stem
     head = f"[{place}/{len(chapters)}] {name}"
-    seconds = {c: _seconds(target.parent / c) or _seconds(source.parent / c, profile) for c in chapters[place - 1 :]}
-    mine = seconds.pop(source.name)
-    print(f"{head} …" + (f" (last time {duration(mine)})" if mine else ""), flush=True)
+    here = {c: _seconds(target.parent / c) for c in chapters}
+    stored = {c: _seconds(source.parent / c, profile) for c in chapters}
+    before = here.pop(source.name)
+    print(f"{head} …" + (f" (last time {duration(before)})" if before else ""), flush=True)
 
     partial = target.parent / ".partial" / source.name
     partial.parent.mkdir(parents=True, exist_ok=True)
@@ -152,10 +154,24 @@ def execute(source: Path, target: Path, profile: str) -> None:
         raise _failure(name, partial, e, profile) from None
     os.replace(partial, target)
 
-    left = f"{len(seconds)} left" if seconds else "the last one"
-    if seconds and all(seconds.values()):
-        left += f" (about {duration(sum(s for s in seconds.values() if s))})"
-    print(f"{head} done in {duration(time.monotonic() - began)}, {left}", flush=True)
+    here[source.name] = took = time.monotonic() - began
+    left = f"{len(chapters) - place} left" if place < len(chapters) else "the last one"
+    if rest := time_left(chapters[place:], here, stored):
+        left += f" (about {duration(rest)})"
+    print(f"{head} done in {duration(took)}, {left}", flush=True)
+
+
+def time_left(chapters: Sequence[str], here: Mapping[str, float | None], stored: Mapping[str, float | None]) -> float:
+    """Seconds that chapters will take, 0 where that is not known: as last time, or as in the stored run at this pace.
+
+    Args:
+        here: how long chapters took on this machine.
+        stored: how long they took in the run whose outputs are stored, on another one.
+    """
+    both = [(mine, theirs) for c, mine in here.items() if mine and (theirs := stored.get(c))]
+    pace = sum(mine for mine, _ in both) / sum(theirs for _, theirs in both) if both else 1
+    rest = [here.get(c) or pace * (stored.get(c) or 0) for c in chapters]
+    return sum(rest) if all(rest) else 0
 
 
 def _seconds(path: Path, profile: str | None = None) -> float | None:

@@ -263,3 +263,13 @@ def test_papermills_own_command_line_gives_the_same_from_any_folder(small_book, 
         )
     assert "'by chapter 1'" in (tmp_path / "out.ipynb").read_text()
     assert (small_book / "runs" / "tiny" / "made.txt").read_text() == "by chapter 1"
+
+
+def test_the_time_left_follows_the_pace_of_this_machine() -> None:
+    stored = {"01": 10.0, "02": 20.0, "03": 30.0, "04": None}
+    assert chapters.time_left(["02", "03"], {"01": 10.0}, stored) == 50, "as fast as where the outputs were stored"
+    assert chapters.time_left(["02", "03"], {"01": 30.0, "02": None}, stored) == 150, "three times slower"
+    assert chapters.time_left(["03"], {"01": 30.0, "02": 20.0}, stored) == 50, "over all chapters that ran here"
+    assert chapters.time_left(["02", "03"], {"01": 30.0, "02": 7.0}, stored) == pytest.approx(7 + 30 * 37 / 30)
+    assert chapters.time_left(["03", "04"], {"01": 10.0}, stored) == 0, "one of them is not known"
+    assert chapters.time_left([], {"01": 10.0}, stored) == 0
