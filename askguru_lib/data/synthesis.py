@@ -39,7 +39,8 @@ def normalize_sql(sql: str, dialect: str = "sqlite") -> str:
         for identifier in tree.find_all(exp.Identifier):
             identifier.set("this", identifier.name.lower())
             identifier.set("quoted", False)
-        return tree.sql(dialect=name, comments=False)
+        # Said of what a model wrote, "not supported" is no news.
+        return tree.sql(dialect=name, comments=False, unsupported_level=sqlglot.ErrorLevel.IGNORE)
     except (sqlglot.errors.SqlglotError, RecursionError, AttributeError):
         parts = _LITERAL.split(sql)
         return "".join(p if i % 2 else re.sub(r"\s+", " ", p.lower()) for i, p in enumerate(parts)).strip("; ")
