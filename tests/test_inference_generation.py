@@ -191,9 +191,12 @@ def test_reference_defect_last_partial_batch_lost_on_resume(tmp_path: Path) -> N
     resumed = answer(questions, small_generator(constrained=False), tmp_path / "b.jsonl", config)
 
     def timeless(lines: list[dict[str, object]]) -> list[dict[str, object]]:
-        return [{k: v for k, v in line.items() if k != "elapsed_ms"} for line in lines]
+        return [{k: v for k, v in line.items() if k not in ("elapsed_ms", "logprob")} for line in lines]
 
     assert timeless(resumed) == timeless(unbroken)
+    # Other batches sum in another order, which some processors show in the last digit that is written.
+    whole = [line["logprob"] for line in unbroken]
+    assert [line["logprob"] for line in resumed] == pytest.approx(whole, abs=2e-4)
     assert len(resumed) == 11
     assert not part.exists()
     assert [json.loads(line) for line in (tmp_path / "b.jsonl").read_text().splitlines()] == resumed
