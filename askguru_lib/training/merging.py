@@ -82,26 +82,34 @@ def set_strength(adapter: Path, strength: float, now: float = 1.0) -> None:
     WiSE-FT, for weights that were all trained).
 
     Args:
-        adapter: a folder, which is replaced as a whole.
+        adapter: a folder, which is replaced as a whole if anything changes.
         strength: share of the trained correction, at most 1.
         now: its present share, unless the folder itself says it.
     """
     from safetensors.torch import load_file, save_file
 
     now = strength_of(adapter, now)
+    if strength == now:
+        _note_strength(adapter, strength)
+        return
     part = adapter.with_name(f".{adapter.name}.scaled")
     shutil.rmtree(part, ignore_errors=True)
     shutil.copytree(adapter, part)
     path = part / "adapter_model.safetensors"
-    if strength != now:
-        # PEFT calls the outer matrix lora_B, of an embedding lora_embedding_B.
-        weights = {
-            k: w * (strength / now if re.search("lora_(embedding_)?B", k) else 1) for k, w in load_file(path).items()
-        }
-        save_file(weights, path, metadata={"format": "pt"})
-    write_json(part / NOTE, (read_json(part / NOTE) if (part / NOTE).is_file() else {}) | {"strength": strength})
+    weights = load_file(path)
+    # PEFT calls the outer matrix lora_B, of an embedding lora_embedding_B.
+    for name in filter(re.compile("lora_(embedding_)?B").search, weights):
+        weights[name] *= strength / now
+    save_file(weights, path, metadata={"format": "pt"})
+    _note_strength(part, strength)
     shutil.rmtree(adapter)
     part.rename(adapter)
+
+
+def _note_strength(adapter: Path, strength: float) -> None:
+    note = read_json(adapter / NOTE) if (adapter / NOTE).is_file() else {}
+    if note.get("strength") != strength:
+        write_json(adapter / NOTE, note | {"strength": strength})
 
 
 def other_prompts(folder: Path, model: ModelConfig) -> str | None:
