@@ -63,13 +63,15 @@ def test_rows_and_blocks_have_few_different_shapes():
     shapes = set()
     for words in range(5, 60):
         batch = SharedRowCollator(pad_token_id=0)(share_prefixes(rows_on(["a schema " * words], 3), 3, 2048, seed=0))
-        shapes |= {(batch["input_ids"].shape[1] % 64, RowLayout.of(s).longest % 32) for s in batch["segments"]}
+        layouts = [RowLayout.of(segments) for segments in batch["segments"]]
+        shapes |= {(batch["input_ids"].shape[1] % 64, g.longest % 32) for row in layouts for g in row.groups}
     assert shapes == {(0, 0)}
 
 
 def test_loss_and_gradient_are_those_of_the_samples_alone(tmp_path):
     model = AutoModelForCausalLM.from_pretrained(save_random_model(tmp_path), dtype=torch.float64)
     rows = rows_on(["a schema " * 5, "b schema " * 4], 3)
+    rows += rows_on(["a schema " * 5 + "and much more " * 5], 1)
     random.Random(0).shuffle(rows)
     collate = SharedRowCollator(pad_token_id=0)
 

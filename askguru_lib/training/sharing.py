@@ -7,8 +7,10 @@ loss and the gradient it would get alone (a test compares them).
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -23,6 +25,8 @@ ROWS = "askguru_rows"
 """Name of :func:`row_attention` as an attention implementation."""
 PADDING = -1
 """Segment of tokens that fill a row up."""
+LONGER = 1.5
+"""A sample is not filled up to more than this many times its own length (but for rounding)."""
 
 
 def share_prefixes(rows: Sequence[Mapping[str, Any]], size: int, max_length: int, seed: int) -> list[dict[str, Any]]:
@@ -117,42 +121,74 @@ class SharedRowCollator:
 
 
 @dataclass(frozen=True)
+class SimilarSamples:
+    """Samples of one row that have about the same length, and are filled up to a common one.
+
+    Attributes:
+        samples, longest: number of samples, and the tokens that each is filled up to.
+        tokens: where theirs lie among the row's own tokens, sample by sample.
+        filled: where the same tokens lie among ``samples * longest`` places.
+    """
+
+    samples: int
+    longest: int
+    tokens: Tensor
+    filled: Tensor
+
+    def blocks(self, x: Tensor) -> Tensor:
+        """Own tokens ``[heads, own, width]`` sample by sample, ``[heads * samples, longest, width]``, zeros behind."""
+        padded = x.new_zeros(x.shape[0], self.samples * self.longest, x.shape[2])
+        padded.index_copy_(1, self.filled, x.index_select(1, self.tokens))
+        return padded.unflatten(1, (self.samples, self.longest)).flatten(0, 1)
+
+    def flat(self, x: Tensor) -> Tensor:
+        """The inverse of :meth:`blocks`, in the order of ``tokens``."""
+        return x.unflatten(0, (-1, self.samples)).flatten(1, 2).index_select(1, self.filled)
+
+
+@dataclass(frozen=True)
 class RowLayout:
     """Where the samples of one row lie.
 
     Attributes:
         shared: tokens of the common beginning.
-        samples, longest: number of samples, and the most own tokens that one of them has.
-        filled: where the row's own tokens lie among ``samples * longest`` places.
+        own: tokens of the samples.
+        groups: the samples by length: one long sample among short ones would have them all filled up to its own
+            length, and attention costs its square.
+        order: where each own token lies in the groups' tokens, one group behind the other.
     """
 
     shared: int
-    samples: int
-    longest: int
-    filled: Tensor
+    own: int
+    groups: tuple[SimilarSamples, ...]
+    order: Tensor
 
     @property
     def seen(self) -> float:
         """Pairs of a token and a position that it sees, as they are computed."""
-        own = len(self.filled)
-        return self.shared * self.shared + own * self.shared + self.samples * self.longest * self.longest
+        near = sum(group.samples * group.longest**2 for group in self.groups)
+        return self.shared * self.shared + self.own * self.shared + near
 
     @classmethod
     def of(cls, segments: Tensor) -> RowLayout:
         """Layout of one row from its ``segments`` ``[length]``: 0, then 1, 2, …, then padding."""
-        lengths = torch.bincount(segments[segments >= 0])
-        longest = rounded(int(lengths[1:].max()), 32)
-        filled = torch.arange(longest, device=segments.device) < lengths[1:, None]
-        return cls(int(lengths[0]), len(lengths) - 1, longest, filled.flatten().nonzero()[:, 0])
+        shared, *lengths = torch.bincount(segments[segments >= 0]).tolist()
+        starts = list(accumulate(lengths, initial=0))
+        groups: list[SimilarSamples] = []
+        samples = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+        while samples:
+            longest = rounded(lengths[samples[0]], 32)
+            fit = next((k for k, i in enumerate(samples) if LONGER * rounded(lengths[i], 32) < longest), len(samples))
+            inside, samples = samples[:fit], samples[fit:]
+            tokens = torch.cat([torch.arange(starts[i], starts[i + 1]) for i in inside])
+            filled = torch.cat([torch.arange(lengths[i]) + k * longest for k, i in enumerate(inside)])
+            groups.append(SimilarSamples(fit, longest, tokens.to(segments.device), filled.to(segments.device)))
+        order = torch.cat([group.tokens for group in groups]).argsort()
+        return cls(shared, sum(lengths), tuple(groups), order)
 
-    def blocks(self, x: Tensor) -> Tensor:
-        """Own tokens ``[heads, own, width]`` sample by sample, ``[heads * samples, longest, width]``, zeros behind."""
-        padded = x.new_zeros(x.shape[0], self.samples * self.longest, x.shape[2]).index_copy_(1, self.filled, x)
-        return padded.unflatten(1, (self.samples, self.longest)).flatten(0, 1)
-
-    def flat(self, x: Tensor) -> Tensor:
-        """The inverse of :meth:`blocks`."""
-        return x.unflatten(0, (-1, self.samples)).flatten(1, 2).index_select(1, self.filled)
+    def join(self, parts: Sequence[Tensor]) -> Tensor:
+        """What the groups' :meth:`SimilarSamples.flat` gave, ``[heads, tokens, width]`` each, in the row's order."""
+        return torch.cat(list(parts), 1).index_select(1, self.order)
 
 
 def row_attention(
@@ -187,50 +223,63 @@ class RowAttention(torch.autograd.Function):
     """Attention of one row, ``[heads, length, width]`` each; the query is scaled already.
 
     Three blocks are computed: the common beginning on itself, every own token on the common beginning (``far``), and
-    every sample on itself (``near``), each filled up to round lengths (:func:`rounded`). The written backward pass
-    reuses the exponentials in place; left to autograd, joining the blocks for one softmax copies them several times and
-    takes longer than the products.
+    every sample on itself (``near``, samples of similar length at a time), each filled up to round lengths
+    (:func:`rounded`). The written backward pass reuses the exponentials in place; left to autograd, joining the blocks
+    for one softmax copies them several times and takes longer than the products.
     """
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, row: RowLayout) -> Tensor:
-        shared, count = row.shared, len(row.filled)
+        shared, count, groups = row.shared, row.own, row.groups
         q0, k0, v0 = (_filled_up(x[:, :shared]) for x in (query, key, value))
         own = [x[:, shared : shared + count] for x in (query, key, value)]
         q1 = _filled_up(own[0])
         begin = torch.bmm(q0, k0.transpose(1, 2)).add_(_causal(q0)).softmax(-1)
-        q2, k2, v2 = (row.blocks(x) for x in own)
+        near_qkv = [tuple(group.blocks(x) for x in own) for group in groups]
         far = torch.bmm(q1, k0.transpose(1, 2))
         far[:, :, shared:] = float("-inf")
-        near = torch.bmm(q2, k2.transpose(1, 2)).add_(_causal(q2))
-        highest = _filled_up(row.flat(near.amax(-1, keepdim=True)))
+        near = [torch.bmm(q, k.transpose(1, 2)).add_(_causal(q)) for q, k, _ in near_qkv]
+
+        def joined(parts: Iterable[Tensor]) -> Tensor:
+            return _filled_up(row.join([group.flat(x) for group, x in zip(groups, parts, strict=True)]))
+
+        highest = joined(x.amax(-1, keepdim=True) for x in near)
         highest = torch.maximum(highest, far.amax(-1, keepdim=True)) if shared else highest
-        far, near = far.sub_(highest).exp_(), near.sub_(row.blocks(highest[:, :count])).exp_()
-        share = 1 / (far.sum(-1, keepdim=True) + _filled_up(row.flat(near.sum(-1, keepdim=True))))
-        seen = (torch.bmm(far, v0) + _filled_up(row.flat(torch.bmm(near, v2)))) * share
+        far = far.sub_(highest).exp_()
+        near = [x.sub_(g.blocks(highest[:, :count])).exp_() for g, x in zip(groups, near, strict=True)]
+        share = 1 / (far.sum(-1, keepdim=True) + joined(x.sum(-1, keepdim=True) for x in near))
+        of_near = joined(torch.bmm(x, v) for x, (_, _, v) in zip(near, near_qkv, strict=True))
+        seen = (torch.bmm(far, v0) + of_near) * share
         out = torch.cat([torch.bmm(begin, v0)[:, :shared], seen[:, :count]], 1)
         out = functional.pad(out, (0, 0, 0, query.shape[1] - out.shape[1]))
-        ctx.save_for_backward(q0, k0, v0, q1, q2, k2, v2, begin, far, near, share, out)
+        ctx.save_for_backward(q0, k0, v0, q1, begin, far, share, out, *near, *(x for qkv in near_qkv for x in qkv))
         ctx.row = row
         return out
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        q0, k0, v0, q1, q2, k2, v2, begin, far, near, share, out = ctx.saved_tensors
-        row, shared, count = ctx.row, ctx.row.shared, len(ctx.row.filled)
+        q0, k0, v0, q1, begin, far, share, out, *rest = ctx.saved_tensors
+        row, shared, count, groups = ctx.row, ctx.row.shared, ctx.row.own, ctx.row.groups
+        near, near_qkv = rest[: len(groups)], [rest[i : i + 3] for i in range(len(groups), len(rest), 3)]
         end = shared + count
         mean = (gradient * out).sum(-1, keepdim=True)
         g0, mean0 = (_filled_up(x[:, :shared]) for x in (gradient, mean))
         g1, mean1 = (_filled_up(x[:, shared:end]) * share for x in (gradient, mean))
-        g2, mean2 = row.blocks(g1[:, :count]), row.blocks(mean1[:, :count])
 
         def scores(seen: Tensor, g: Tensor, v: Tensor, mean: Tensor) -> Tensor:
             return torch.bmm(g, v.transpose(1, 2)).sub_(mean).mul_(seen)
 
-        s0, s1, s2 = scores(begin, g0, v0, mean0), scores(far, g1, v0, mean1), scores(near, g2, v2, mean2)
-        of_q = torch.bmm(s0, k0), torch.bmm(s1, k0)[:, :count] + row.flat(torch.bmm(s2, k2))
-        of_k = torch.bmm(s0.mT, q0) + torch.bmm(s1.mT, q1), row.flat(torch.bmm(s2.mT, q2))
-        of_v = torch.bmm(begin.mT, g0) + torch.bmm(far.mT, g1), row.flat(torch.bmm(near.mT, g2))
+        s0, s1 = scores(begin, g0, v0, mean0), scores(far, g1, v0, mean1)
+        parts = []
+        for group, seen, (q, k, v) in zip(groups, near, near_qkv, strict=True):
+            g = group.blocks(g1[:, :count])
+            s = scores(seen, g, v, group.blocks(mean1[:, :count]))
+            products = torch.bmm(s, k), torch.bmm(s.mT, q), torch.bmm(seen.mT, g)
+            parts.append([group.flat(x) for x in products])
+        near_q, near_k, near_v = (row.join(x) for x in zip(*parts, strict=True))
+        of_q = torch.bmm(s0, k0), torch.bmm(s1, k0)[:, :count] + near_q
+        of_k = torch.bmm(s0.mT, q0) + torch.bmm(s1.mT, q1), near_k
+        of_v = torch.bmm(begin.mT, g0) + torch.bmm(far.mT, g1), near_v
         q, k, v = (
             functional.pad(torch.cat([common[:, :shared], own], 1), (0, 0, 0, gradient.shape[1] - end))
             for common, own in (of_q, of_k, of_v)
@@ -244,8 +293,14 @@ def _filled_up(x: Tensor) -> Tensor:
 
 
 def _causal(query: Tensor) -> Tensor:
+    """Minus infinity where a token would see a later one, ``[length, length]``."""
     length = query.shape[1]
-    return query.new_full((length, length), float("-inf")).triu_(1)
+    return _later(rounded(length, 512), query.dtype, query.device)[:length, :length]
+
+
+@lru_cache(maxsize=4)
+def _later(length: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.full((length, length), float("-inf"), dtype=dtype, device=device).triu_(1)
 
 
 AttentionInterface.register(ROWS, row_attention)
