@@ -136,6 +136,7 @@ def execute(source: Path, target: Path, profile: str) -> None:
     before = here.pop(source.name)
     print(f"{head} …" + (f" (last time {duration(before)})" if before else ""), flush=True)
 
+    os.environ.pop("ASKGURU_PROFILE", None)  # the command names the profile
     partial = target.parent / ".partial" / source.name
     partial.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)  # a run that is killed must not leave the one before it to pass for its own

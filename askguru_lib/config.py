@@ -291,31 +291,15 @@ class RunConfig(Section):
     def load(cls, path: str | Path, overrides: Mapping[str, Any] | None = None) -> RunConfig:
         """Read a parameter file, lay ``overrides`` (nested) over it, validate.
 
+        A file may begin with ``extends: other.yaml`` (of the same folder) and then holds only what differs from it;
+        its profile is called as the file is.
+
         Raises:
-            ConfigError: no such file, malformed YAML (file and line), unknown or mistyped parameter
-                (named, with the nearest valid one).
+            ConfigError: no such file, malformed YAML (file and line), files that extend each other, unknown or mistyped
+                parameter (named, with the nearest valid one).
         """
         path = Path(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except OSError as e:
-            known = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
-            hint = f"there are: {', '.join(known)}" if known else "give the path of a YAML file like params/tiny.yaml"
-            raise ConfigError(f"cannot read the parameter file ({e.strerror})", where=str(path), hint=hint) from e
-        try:
-            data = yaml.safe_load(text) or {}
-        except yaml.YAMLError as e:
-            mark = getattr(e, "problem_mark", None)
-            line = f":{mark.line + 1}" if mark else ""
-            problem = getattr(e, "problem", None) or str(e)
-            raise ConfigError(f"malformed YAML: {problem}", where=f"{path}{line}", hint="mend that line") from e
-        if not isinstance(data, dict):
-            raise ConfigError(
-                f"expected 'name: value' lines, found {type(data).__name__}",
-                where=str(path),
-                hint="see params/tiny.yaml",
-            )
-        return cls.build(merge(data, overrides or {}), where=str(path))
+        return cls.build(merge(_read(path), overrides or {}), where=str(path))
 
     @classmethod
     def build(cls, data: Mapping[str, Any], where: str = "parameters") -> RunConfig:
@@ -336,6 +320,39 @@ class RunConfig(Section):
     def dump(self) -> dict[str, Any]:
         """The nested mapping that ``build`` reads back."""
         return self.model_dump(mode="json", by_alias=True)
+
+
+def _read(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The values of a parameter file, laid over those of the file that it extends."""
+    if path in extending:
+        chain = " -> ".join(p.name for p in (*extending, path))
+        raise ConfigError(f"files extend each other: {chain}", where=str(extending[-1]), hint="remove one 'extends'")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as e:
+        known = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
+        hint = f"there are: {', '.join(known)}" if known else "give the path of a YAML file like params/tiny.yaml"
+        asked = f" that {extending[-1].name} extends" if extending else ""
+        raise ConfigError(f"cannot read the parameter file{asked} ({e.strerror})", where=str(path), hint=hint) from e
+    try:
+        data = yaml.safe_load(text) or {}
+    except yaml.YAMLError as e:
+        mark = getattr(e, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        problem = getattr(e, "problem", None) or str(e)
+        raise ConfigError(f"malformed YAML: {problem}", where=f"{path}{line}", hint="mend that line") from e
+    if not isinstance(data, dict):
+        raise ConfigError(
+            f"expected 'name: value' lines, found {type(data).__name__}", where=str(path), hint="see params/tiny.yaml"
+        )
+    parent = data.pop("extends", None)
+    if parent is None:
+        return data
+    if not isinstance(parent, str):
+        raise ConfigError(
+            f"'extends' is the name of a parameter file, got {parent!r}", where=str(path), hint="extends: tiny.yaml"
+        )
+    return merge(_read(path.parent / parent, (*extending, path)), {"profile": path.stem, **data})
 
 
 def _explain(err: Any) -> str:

@@ -128,14 +128,17 @@ def start(chapter: int, namespace: dict[str, Any]) -> Run:
     Args:
         chapter: its number.
         namespace: ``globals()`` of the notebook. Literals in it are parameters: ``profile`` names a file of
-            ``params/``, every other one must be a top-level name of such a file and is laid over it.
+            ``params/``, every other one must be a top-level name of such a file and is laid over it. The environment
+            variable ``ASKGURU_PROFILE`` names another profile for all chapters, whatever their cells say.
 
     Raises:
         ConfigError: a parameter is unknown (named, with the nearest valid one) or mistyped.
     """
     root = project_root()
     over = _parameters(namespace)
-    profile = over.get("profile", "tiny")
+    over.pop("extends", None)  # of a file given to Papermill: its profile says it again
+    profile = over.pop("profile", "tiny")
+    profile = os.environ.get("ASKGURU_PROFILE") or profile
     known = RunConfig.field_names()
     for name in over:
         if name not in known:

@@ -24,6 +24,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "params" / "other.yaml").write_text("profile: other\nseed: 5\n")
     monkeypatch.delenv("ASKGURU_ROOT", raising=False)
     monkeypatch.delenv("ASKGURU_RUNS", raising=False)
+    monkeypatch.delenv("ASKGURU_PROFILE", raising=False)
     monkeypatch.chdir(tmp_path / "notebooks")
     return tmp_path
 
@@ -57,6 +58,19 @@ def test_papermill_variables_are_laid_over_the_file_section_by_section(project):
     assert run.config.seed == 3
     assert run.config.training.learning_rate == 0.5
     assert run.config.training.micro_batch == 4
+
+
+def test_the_environment_may_name_another_profile_for_all_notebooks(project, monkeypatch):
+    (project / "params" / "other.yaml").write_text("extends: tiny.yaml\nseed: 23\n")
+    monkeypatch.setenv("ASKGURU_PROFILE", "other")
+    run = notebook.start(1, {"profile": "tiny", "training": {"epochs": 2}})
+    assert (run.config.profile, run.config.seed, run.config.training.epochs) == ("other", 23, 2)
+    assert run.dir.name == "other"
+
+
+def test_a_file_that_extends_another_can_be_given_to_papermill(project):
+    (project / "params" / "other.yaml").write_text("extends: tiny.yaml\nseed: 23\n")
+    assert notebook.start(1, {"profile": "other", "extends": "tiny.yaml", "seed": 29}).config.seed == 29
 
 
 def test_what_is_no_parameter_is_left_alone(project):

@@ -104,6 +104,42 @@ def test_overrides_merge_section_by_section() -> None:
     assert merge({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}}) == {"a": {"b": 3, "c": 2}}
 
 
+def test_a_file_that_extends_another_holds_only_what_differs(tmp_path: Path) -> None:
+    (tmp_path / "large.yaml").write_text("profile: large\nseed: 5\ntraining: {epochs: 3, micro_batch: 4}\n")
+    (tmp_path / "mine.yaml").write_text("extends: large.yaml\ntraining: {epochs: 1}\n")
+    (tmp_path / "theirs.yaml").write_text("extends: mine.yaml\nprofile: other\nseed: 6\n")
+    mine, theirs = (RunConfig.load(tmp_path / f"{name}.yaml") for name in ("mine", "theirs"))
+    assert (mine.profile, mine.seed, mine.training.epochs, mine.training.micro_batch) == ("mine", 5, 1, 4)
+    assert (theirs.profile, theirs.seed, theirs.training.epochs, theirs.training.micro_batch) == ("other", 6, 1, 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("extends: gone.yaml\n", r"gone\.yaml: cannot read the parameter file that mine\.yaml extends"),
+        ("extends: 3\n", r"mine\.yaml: 'extends' is the name of a parameter file, got 3"),
+        ("extends: mine.yaml\n", r"files extend each other: mine\.yaml -> mine\.yaml"),
+    ],
+)
+def test_what_cannot_be_extended_is_named(tmp_path: Path, text: str, complaint: str) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=complaint):
+        RunConfig.load(tmp_path / "mine.yaml")
+
+
+def test_the_profile_of_the_tests_prepares_the_books_data_with_the_books_model() -> None:
+    """Chapters 1 to 6 must give the stored outputs under it; nothing but effort may be less."""
+    book, tests = (RunConfig.load(ROOT / "params" / f"{name}.yaml").dump() for name in ("tiny", "check"))
+    differ = {name for name in book if book[name] != tests[name]}
+    assert differ == {"profile", "second_round", "training", "inference"}
+    less = {(s, k) for s in differ - {"profile"} for k in book[s] if book[s][k] != tests[s][k]}
+    assert less == {
+        *(("second_round", k) for k in ("questions", "validation_questions", "total")),
+        *(("training", k) for k in ("epochs", "eval_steps", "save_steps", "execution_eval_samples")),
+        ("inference", "limit"),
+    }
+
+
 def test_root_is_found_from_any_folder_below(tmp_path: Path) -> None:
     assert project_root(ROOT / "notebooks") == ROOT
     assert project_root(tmp_path) == ROOT  # from elsewhere: the library's own place

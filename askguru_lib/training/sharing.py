@@ -175,7 +175,7 @@ class RowLayout:
         shared, *lengths = torch.bincount(segments[segments >= 0]).tolist()
         starts = list(accumulate(lengths, initial=0))
         groups: list[SimilarSamples] = []
-        samples = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+        samples = sorted((i for i, n in enumerate(lengths) if n), key=lambda i: (-lengths[i], i))
         while samples:
             longest = rounded(lengths[samples[0]], 32)
             fit = next((k for k, i in enumerate(samples) if LONGER * rounded(lengths[i], 32) < longest), len(samples))
