@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,15 @@ UNGRAMMATICAL = {
     "OVER in a filter": "SELECT SUM(total) FILTER (ORDER BY id) FROM orders",
     "ROW for an operand": "SELECT name FROM customers WHERE row = 3",
     "window with a name": "SELECT RANK() OVER w FROM customers WINDOW w AS (ORDER BY id)",
+    "WITH without AS": "SELECT name FROM customers WHERE EXISTS (WITH name)",
+    "WITH and its query side by side": "WITH t SELECT name FROM customers",
+    "WITH without its query": "SELECT name FROM customers WHERE id IN (WITH t AS (SELECT id FROM orders))",
+    "columns of a WITH without AS": "WITH t(a) SELECT name FROM customers",
+    "all columns for an operand": "SELECT name FROM customers WHERE customers.* = 3",
+    "all columns in an expression": "SELECT customers.* + 1 FROM customers",
+    "all columns behind an operator": "SELECT 1 + * FROM customers",
+    "all columns with a name": "SELECT * AS x FROM customers",
+    "all columns of nothing": "SELECT *",
     "USING for an operand": "SELECT name FROM customers WHERE ABS((using)) = 3",
 }
 
@@ -361,3 +371,39 @@ def test_masks_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
             assert torch.equal(constraint.mask(state), free.mask(state))
             assert len(constraint._masks) + len(constraint._words) + len(constraint._boundaries) <= 21
             state = constraint.advance(state, token)
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("tokenizer", ["byte level", "askguru-tiny"])
+def test_whatever_was_allowed_can_be_finished(root: Path, tokenizer: str, dialect: str) -> None:
+    """Blind walks over the masks never come to a place where nothing is allowed and the query is not complete, and
+    never to a token that is allowed by the mask and refused by the scanner."""
+    known = byte_level() if tokenizer == "byte level" else AutoTokenizer.from_pretrained(root / "models/askguru-tiny")
+    constraint = SchemaConstraint(known, shop(), dialect)
+    texts, rng = constraint.vocabulary.texts, random.Random(5)
+    for _ in range(60):
+        state, written = constraint.start(), ""
+        for _ in range(60):
+            mask = constraint.mask(state).clone()
+            mask[constraint.eos] = False
+            allowed = mask.nonzero()[:, 0].tolist()
+            if not allowed:
+                assert constraint.scanner.is_complete(state), written
+                break
+            marks = [t for t in allowed if set(str(texts[t])) & set(" (.,)'")]
+            token = rng.choice(marks if marks and rng.random() < 0.75 else allowed)
+            written += str(texts[token])
+            state = constraint.advance(state, token)
+            assert state is not None, written
+
+
+def test_the_mask_keeps_an_alias_from_being_given_twice() -> None:
+    tokenizer = byte_level()
+    constraint = SchemaConstraint(tokenizer, shop())
+    state = constraint.start()
+    for token in tokenizer.encode("SELECT a.id FROM orders AS a JOIN customers AS a", add_special_tokens=False):
+        assert constraint.mask(state)[token]
+        state = constraint.advance(state, token)
+    texts = [constraint.vocabulary.texts[t] for t in constraint.mask(state).nonzero()[:, 0].tolist()]
+    assert texts
+    assert all(text[0].isalnum() or text[0] in "_$#" for text in texts if text), "only a longer name is left"

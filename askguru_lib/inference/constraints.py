@@ -258,7 +258,9 @@ class SchemaConstraint(LogitsProcessor):
 
     def _with_boundary(self, state: State) -> Tensor:
         """Tokens that hold a blank, a mark or a quote: found by walking their trie with the scanner."""
-        if state.place.want == "name" and state.mode == "word" and not any(r.startswith(state.word) for r in RESERVED):
+        naming = state.place.want == "name" and state.mode == "word" and len(state.word) < LONGEST_NAME // 2
+        special = state.word in state.place.top.exposed or any(r.startswith(state.word) for r in RESERVED)
+        if naming and not special:
             # Which name it is that ends does not matter: nothing in the same token can refer to it.
             state = state._replace(word=UNSEEN, quote="")
         key = (state.mode, state.word, state.quote, state.last, state.place.view)

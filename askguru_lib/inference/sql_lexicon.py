@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from askguru_lib.inference.sql_state import (
+    ALIASABLE,
     ANYTHING,
     CALLS,
     COLLECTING,
@@ -34,6 +35,7 @@ from askguru_lib.inference.sql_words import (
     JOINS,
     KEYWORDS,
     MORE_KEYWORDS,
+    NEEDS_BRACKET,
     NOT_IN_BRACKETS,
     NOT_IN_CALLS,
     OPERATOR_WORDS,
@@ -43,7 +45,6 @@ from askguru_lib.inference.sql_words import (
     functions_of,
 )
 
-ALIASABLE = frozenset({"after_table", "after_twin"})
 CONDITIONS = frozenset({"on", "using"})
 """What only a join may have."""
 OUTER_JOIN = frozenset({"outer", "join"})
@@ -99,6 +100,7 @@ class Lexicons:
             qualifiers, real, own = {here.owed: joined}, self.tables[joined], NONE
         functions = self.functions - (NONE if here.aggregates else AGGREGATES | COLLECTS)
         functions -= NONE if here.windows else WINDOWS
+        functions = NONE if here.deep else functions
         words = self._opening(here)
         known = real | frozenset(qualifiers) | own | (self.abbreviations if here.scope is None else NONE)
         begin = (Words.of(words | functions), Words.of(known))
@@ -120,13 +122,15 @@ class Lexicons:
             "after_alias": AFTER_ALIAS,
             "collation": COLLATIONS,
             "over": self.keywords & {"over", "within"},
+            "cte": frozenset({"as"}),
+            "star": frozenset({"from"}),
             "more": self._continuing(here.inside),
         }
-        words, tables = fixed.get(here.want, NONE) - ends, NONE
+        words, tables = fixed.get(here.want, NONE) - ends - (NEEDS_BRACKET if here.deep else NONE), NONE
         if here.want == "table":
             common = {name for name, kind in here.names if kind == "cte"}
             tables = (here.starts or frozenset(self.tables) - here.taken) | common
-        others = self.abbreviations if here.want in ALIASABLE else tables | self.schema_names
+        others = self.abbreviations - here.taken if here.want in ALIASABLE else tables | self.schema_names
         return Lexicon(words, identifiers=tables, begin=(Words.of(words), Words.of(others)))
 
     def _before_table(self, inside: str) -> frozenset[str]:
@@ -169,4 +173,4 @@ class Lexicons:
             words = frozenset({"select", "all", "distinct", "with", "values"})
         elif clause == "with":
             words |= {"select", "materialized", "as"}
-        return self.keywords & words
+        return self.keywords & (words - NEEDS_BRACKET if here.deep else words)

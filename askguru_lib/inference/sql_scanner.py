@@ -13,12 +13,14 @@ from functools import lru_cache
 from typing import Any
 
 from askguru_lib.databases.m_schema import MSchema
-from askguru_lib.inference.sql_lexicon import ALIASABLE, Lexicons
+from askguru_lib.inference.sql_lexicon import Lexicons
 from askguru_lib.inference.sql_state import (
     AGGREGATE,
+    ALIASABLE,
     ANYTHING,
     CALLS,
     COLLECTING,
+    DEEPEST,
     DIGITS,
     FORWARD_ALIAS,
     INSIDE_WORD,
@@ -39,6 +41,7 @@ from askguru_lib.inference.sql_state import (
 )
 from askguru_lib.inference.sql_words import (
     AGGREGATES,
+    BEFORE_FIRST,
     CLAUSES,
     COLLECTS,
     OPENS_BRACKET,
@@ -61,8 +64,6 @@ ENDS_BEFORE_SIGN = frozenset({"=", "<", ">", "<=", ">=", "<>", "!=", "==", "+", 
 """Operators behind which a sign belongs to the operand."""
 QUOTES = frozenset("'\"`")
 BEFORE_BRACKET = frozenset({"over", "filter"})
-DEEPEST = 6
-"""Most brackets within brackets."""
 MOST_TABLES = 10
 """Most tables in one FROM: more are a circle, not a query."""
 WANTS = (
@@ -184,7 +185,7 @@ class Scanner:
             quotable = want == "name" or place.lexicon.identifiers
             return state._replace(mode="quoted", quote="]" if char == "[" else char) if quotable else None
         if place.qualifier:
-            return self._at(state, want="more", qualifier="") if char == "*" else None
+            return self._star(state) if char == "*" else None
         if char == "(":
             return self._open(state)
         if want in OPERANDS:
@@ -194,8 +195,8 @@ class Scanner:
                 return State("string", "", "", "", place)
             if char in OPERATORS and (state.last.startswith(OPERATOR) or char in SIGNS):
                 return self._operator(state, char)
-            if char == "*" and (place.top.kind == AGGREGATE or place.top.clause == "select"):
-                return self._at(state, want="more")
+            if char == "*" and want in ("first", "item"):
+                return self._star(state)
             if char == ")" and state.last == OPENED and self._may_be_empty(place.top):
                 return self._close(state)
         if (
@@ -207,6 +208,8 @@ class Scanner:
             return self._at(state, OPERATOR + char, want="any")
         if want == "name" and char == "'" and place.top.clause == "select":
             return State("string", "", "", "", place)
+        if want == "star" and char == ",":
+            return self._comma(state)
         if want in ENDINGS:
             if char == ")":
                 return self._close(state)
@@ -217,6 +220,14 @@ class Scanner:
         if want in ("any", "more") and char in "[]" and self.dialect != "sqlite":
             return self._at(state)
         return None
+
+    def _star(self, state: State) -> State | None:
+        """All columns: an item of SELECT, behind which nothing but a comma or FROM may stand, or what is counted."""
+        top, qualifier = state.place.top, state.place.qualifier
+        if top.kind == "select" and top.clause == "select":
+            return self._at(state, want="star", qualifier="")
+        counted = top.kind == AGGREGATE and not (qualifier and self.dialect == "sqlite")
+        return self._at(state, want="more", qualifier="") if counted else None
 
     def _operator(self, state: State, char: str) -> State | None:
         """One more character of an operator, or one sign before an operand."""
@@ -256,11 +267,11 @@ class Scanner:
 
     def _close(self, state: State) -> State | None:
         place = state.place
-        if len(place.frames) == 1 or place.unmet or place.top.kind == "case":
+        if len(place.frames) == 1 or place.unmet or place.top.kind == "case" or place.top.clause == "with":
             return None
         frames = place.frames[:-1]
         if place.top.resume != "derived":
-            return self._at(state, want="over" if place.top.kind == WINDOW else "more", frames=frames)
+            return self._at(state, want={WINDOW: "over", "names": "cte"}.get(place.top.kind, "more"), frames=frames)
         frames = (*frames[:-1], frames[-1]._replace(loose=True, exposed=(*frames[-1].exposed, "")))
         return self._at(state, ANYTHING, want="after_table", frames=frames)
 
@@ -268,7 +279,9 @@ class Scanner:
         top = state.place.top
         if top.clause in ("from", "on") and top.kind in ("select", "paren"):
             return self._at(state, want="table")
-        return self._at(state, want="name" if top.clause == "with" or top.kind == "names" else "any")
+        if top.clause == "with" or top.kind == "names":
+            return self._at(state, want="name")
+        return self._at(state, want="item" if top.kind == "select" and top.clause == "select" else "any")
 
     def _quoted(self, state: State, char: str) -> State | None:
         place, lexicon, word = state.place, state.place.lexicon, state.word
@@ -350,6 +363,8 @@ class Scanner:
                 top = top._replace(joined=top.exposed[-1])
         if word in WANTS:
             want = WANTS[word]
+        elif word in BEFORE_FIRST:
+            want = "item" if place.want == "first" else want
         elif word in VALUES:
             want = "more"
         elif word in BEFORE_BRACKET:
@@ -408,7 +423,7 @@ class Scanner:
         """
         top, kind, last, want, frames = state.place.top, "column", "", "more", state.place.frames
         if top.clause == "with" and top.kind == "select":
-            kind, last = "cte", "cte"
+            kind, last, want = "cte", "cte", "cte"
         elif top.clause == "from":
             kind, want = f".{state.last or ANYTHING}", "after_alias"
             if word in top.exposed[:-1]:

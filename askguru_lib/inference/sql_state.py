@@ -20,8 +20,12 @@ SPACE = frozenset(" \t\r\n")
 ANYTHING = "*"
 LONGEST_NAME = 40
 SCHEMA_DOT = "schema."
-OPERANDS = frozenset({"any", "not", "first"})
-"""What is expected where an operand may begin: anywhere, behind NOT, and first in a SELECT or a call."""
+DEEPEST = 6
+"""Most brackets within brackets."""
+OPERANDS = frozenset({"any", "not", "first", "item"})
+"""What is expected where an operand may begin: anywhere, behind NOT, first in a SELECT or a call, as one more item of a
+SELECT."""
+ALIASABLE = frozenset({"after_table", "after_twin"})
 COLLECTING, AGGREGATE, WINDOW = "collecting call", "aggregate call", "window call"
 CALLS = ("call", COLLECTING, AGGREGATE, WINDOW)
 """Kinds of brackets behind a function's name."""
@@ -92,9 +96,10 @@ class Situation(NamedTuple):
         unmet: a column named before FROM belongs to none of its tables yet.
         inside: kind and clause of the innermost bracket.
         starts: tables to begin FROM with.
-        taken: tables that FROM does not take once more.
+        taken: tables that FROM does not take once more, or aliases that it has already.
         alone: FROM has one table so far.
         owed: the only table that a join condition may name now.
+        deep: no further bracket may be opened.
         aggregates, windows: whether such functions may stand here.
     """
 
@@ -108,6 +113,7 @@ class Situation(NamedTuple):
     taken: frozenset[str]
     alone: bool
     owed: str
+    deep: bool
     aggregates: bool
     windows: bool
 
@@ -143,9 +149,10 @@ class Place:
                 unmet=self.unmet,
                 inside=f"{top.kind}/{top.clause}",
                 starts=top.bare if source and not top.exposed and top.bare else NONE,
-                taken=frozenset(top.tables) if source and self.unmet else NONE,
+                taken=_taken(want, top, self.unmet),
                 alone=len(top.exposed) == 1,
                 owed=nearest.joined if operand and nearest.owes else "",
+                deep=len(frames) >= DEEPEST,
                 aggregates=operand and _fits(frames, HOLDS_AGGREGATES, 2),
                 windows=operand and _fits(frames, HOLDS_WINDOWS, 1),
             )
@@ -220,6 +227,12 @@ def _unmet(top: Frame, scope: tuple[str, ...] | None) -> bool:
     if top.kind != "select" or not top.needs or scope is None:
         return False
     return any(not owners & set(scope) for owners in top.needs)
+
+
+def _taken(want: str, top: Frame, unmet: bool) -> frozenset[str]:
+    if want in ALIASABLE:
+        return frozenset(top.exposed[:-1])
+    return frozenset(top.tables) if want == "table" and top.kind == "select" and unmet else NONE
 
 
 def nearest_select(frames: Sequence[Frame]) -> int:

@@ -52,6 +52,8 @@ BEFORE_VALUE = _set(
 """Words with which an operand begins."""
 BEFORE_QUERY = _set("all any some")
 """Words between an operator and a query, which SQLite does not know."""
+NEEDS_BRACKET = _set("exists in any some over filter within using")
+"""Words that nothing but a bracket may follow."""
 BEFORE_FIRST = _set("distinct all")
 """Words before the first operand of a SELECT or of a call."""
 IN_BRACKETS = {
@@ -85,7 +87,7 @@ AFTER_CLAUSE: dict[str, frozenset[str]] = {
     "select": _set("as from") | SETS,
     "from": ENDS_FROM | JOINS | {"on", "using"},
     "on": ENDS_FROM | JOINS,
-    "with": _set("as select"),
+    "with": _set("select"),
     "set": NONE,
 }
 """Clauses that may follow a complete operand of a clause, in SQL's order."""
