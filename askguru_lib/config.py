@@ -324,7 +324,8 @@ class RunConfig(Section):
 
 def _read(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The values of a parameter file, laid over those of the file that it extends."""
-    if path in extending:
+    path = path.resolve() if extending else path
+    if path in [p.resolve() for p in extending]:
         chain = " -> ".join(p.name for p in (*extending, path))
         raise ConfigError(f"files extend each other: {chain}", where=str(extending[-1]), hint="remove one 'extends'")
     try:
@@ -345,14 +346,16 @@ def _read(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise ConfigError(
             f"expected 'name: value' lines, found {type(data).__name__}", where=str(path), hint="see params/tiny.yaml"
         )
-    parent = data.pop("extends", None)
-    if parent is None:
+    if "extends" not in data:
         return data
+    parent = data.pop("extends")
     if not isinstance(parent, str):
         raise ConfigError(
             f"'extends' is the name of a parameter file, got {parent!r}", where=str(path), hint="extends: tiny.yaml"
         )
-    return merge(_read(path.parent / parent, (*extending, path)), {"profile": path.stem, **data})
+    values = _read(path.parent / parent, (*extending, path))
+    RunConfig.build(values, where=str(path.parent / parent))
+    return merge(values, {"profile": path.stem, **data})
 
 
 def _explain(err: Any) -> str:

@@ -136,7 +136,12 @@ def start(chapter: int, namespace: dict[str, Any]) -> Run:
     """
     root = project_root()
     over = _parameters(namespace)
-    over.pop("extends", None)  # of a file given to Papermill: its profile says it again
+    if "extends" in over:
+        raise ConfigError(
+            "a parameter file that extends another cannot be laid over a notebook",
+            where=f"parameters of chapter {chapter:02d}",
+            hint="name it instead: -p profile <name of the file without .yaml>",
+        )
     profile = over.pop("profile", "tiny")
     profile = os.environ.get("ASKGURU_PROFILE") or profile
     known = RunConfig.field_names()
@@ -148,7 +153,7 @@ def start(chapter: int, namespace: dict[str, Any]) -> Run:
                 where=f"parameters of chapter {chapter:02d}",
                 hint=f"a parameter is one of {', '.join(known)}",
             )
-    config = RunConfig.load(root / "params" / f"{profile}.yaml", over)
+    config = RunConfig.load(root / "params" / f"{profile}.yaml", {**over, "profile": profile})
     runs = root / os.environ.get("ASKGURU_RUNS", "runs")
     _seed(config.seed)
     _figure_style()

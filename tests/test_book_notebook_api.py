@@ -68,9 +68,17 @@ def test_the_environment_may_name_another_profile_for_all_notebooks(project, mon
     assert run.dir.name == "other"
 
 
-def test_a_file_that_extends_another_can_be_given_to_papermill(project):
-    (project / "params" / "other.yaml").write_text("extends: tiny.yaml\nseed: 23\n")
-    assert notebook.start(1, {"profile": "other", "extends": "tiny.yaml", "seed": 29}).config.seed == 29
+def test_a_file_that_extends_another_is_not_taken_for_plain_parameters(project):
+    """Papermill lays the file's own lines over the cell's: the profile that it extends would be lost without a word."""
+    with pytest.raises(ConfigError, match="-p profile"):
+        notebook.start(1, {"profile": "tiny", "extends": "other.yaml", "seed": 29})
+
+
+@pytest.mark.parametrize("text", ["seed: 9\n", "profile: other\nseed: 9\n"])
+def test_a_run_lies_where_its_profile_says_whatever_the_file_calls_itself(project, text):
+    (project / "params" / "mine.yaml").write_text(text)
+    run = notebook.start(1, {"profile": "mine"})
+    assert (run.dir.name, run.config.profile, run.config.seed) == ("mine", "mine", 9)
 
 
 def test_what_is_no_parameter_is_left_alone(project):

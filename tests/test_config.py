@@ -118,13 +118,19 @@ def test_a_file_that_extends_another_holds_only_what_differs(tmp_path: Path) -> 
     [
         ("extends: gone.yaml\n", r"gone\.yaml: cannot read the parameter file that mine\.yaml extends"),
         ("extends: 3\n", r"mine\.yaml: 'extends' is the name of a parameter file, got 3"),
+        ("extends:\n", r"mine\.yaml: 'extends' is the name of a parameter file, got None"),
         ("extends: mine.yaml\n", r"files extend each other: mine\.yaml -> mine\.yaml"),
+        ("extends: ../params/mine.yaml\n", r"files extend each other: mine\.yaml -> mine\.yaml"),
+        ("extends: wrong.yaml\n", r"wrong\.yaml: unknown parameter 'sed'"),
     ],
 )
 def test_what_cannot_be_extended_is_named(tmp_path: Path, text: str, complaint: str) -> None:
-    (tmp_path / "mine.yaml").write_text(text)
+    folder = tmp_path / "params"
+    folder.mkdir()
+    (folder / "mine.yaml").write_text(text)
+    (folder / "wrong.yaml").write_text("sed: 3\n")
     with pytest.raises(ConfigError, match=complaint):
-        RunConfig.load(tmp_path / "mine.yaml")
+        RunConfig.load(folder / "mine.yaml")
 
 
 def test_the_profile_of_the_tests_prepares_the_books_data_with_the_books_model() -> None:

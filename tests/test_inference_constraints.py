@@ -58,6 +58,13 @@ AND orders.total > 2 WHERE orders.id IS NULL
 SELECT AVG(total) FILTER (WHERE status = 'x') FROM orders
 SELECT name FROM customers, orders WHERE customers.id = orders.customer_id
 SELECT (SELECT COUNT(*) FROM orders WHERE orders.customer_id = customers.id) AS n, name FROM customers
+WITH t AS NOT MATERIALIZED (SELECT id FROM orders) SELECT id FROM t
+SELECT name, * FROM customers
+SELECT DISTINCT customers.*, orders.id FROM customers JOIN orders ON orders.customer_id = customers.id
+SELECT name FROM customers WHERE EXISTS (WITH t AS (SELECT * FROM orders) SELECT 1 FROM t WHERE t.id = customers.id)
+SELECT * FROM customers WHERE id IN (SELECT id FROM orders UNION SELECT id FROM staff)
+SELECT ROUND(CAST(SUM(CASE WHEN LENGTH(TRIM(status)) > 2 THEN 1 ELSE 0 END) AS REAL) * 100 / COUNT(*), 2) FROM orders
+SELECT name FROM customers WHERE ((((((id = 3))))))
 SELECT city || ' – x' FROM customers WHERE date(joined_on) BETWEEN '2020-01-01' AND '2021-01-01';
 SELECT city, LAG(id) OVER (PARTITION BY city ORDER BY joined_on ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) \
 FROM customers
@@ -156,6 +163,13 @@ UNGRAMMATICAL = {
     "WITH and its query side by side": "WITH t SELECT name FROM customers",
     "WITH without its query": "SELECT name FROM customers WHERE id IN (WITH t AS (SELECT id FROM orders))",
     "columns of a WITH without AS": "WITH t(a) SELECT name FROM customers",
+    "WITH of a number": "WITH t AS (3) SELECT name FROM customers",
+    "WITH of a query without brackets": "WITH t AS SELECT name FROM customers",
+    "AS twice": "WITH t AS AS (SELECT id FROM orders) SELECT id FROM t",
+    "one name for two WITHs": "WITH t AS (SELECT 1 AS a), t AS (SELECT 2 AS b) SELECT a FROM t",
+    "sum of all columns": "SELECT SUM(*) FROM orders",
+    "all columns among arguments": "SELECT COUNT(*, 1) FROM orders",
+    "different all columns": "SELECT COUNT(DISTINCT *) FROM orders",
     "all columns for an operand": "SELECT name FROM customers WHERE customers.* = 3",
     "all columns in an expression": "SELECT customers.* + 1 FROM customers",
     "all columns behind an operator": "SELECT 1 + * FROM customers",
@@ -387,6 +401,11 @@ def test_whatever_was_allowed_can_be_finished(root: Path, tokenizer: str, dialec
             mask = constraint.mask(state).clone()
             mask[constraint.eos] = False
             allowed = mask.nonzero()[:, 0].tolist()
+            if not any(str(texts[t]).strip() for t in allowed):  # a blank may have to come first, but not for ever
+                after = constraint.scanner.step(state, " ")
+                mask = mask if after is None else constraint.mask(after).clone()
+                mask[constraint.eos] = False
+                state, allowed = after or state, [t for t in mask.nonzero()[:, 0].tolist() if str(texts[t]).strip()]
             if not allowed:
                 assert constraint.scanner.is_complete(state), written
                 break
@@ -395,6 +414,31 @@ def test_whatever_was_allowed_can_be_finished(root: Path, tokenizer: str, dialec
             written += str(texts[token])
             state = constraint.advance(state, token)
             assert state is not None, written
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+def test_six_brackets_deep_nothing_is_offered_that_needs_a_seventh(dialect: str) -> None:
+    scanner = Scanner(shop(), dialect)
+    deep = scanner.scan("SELECT name FROM customers WHERE ((((((")
+    assert deep is not None
+    words = deep.place.lexicon.words | deep.place.lexicon.functions
+    assert {"null", "case"} <= words
+    assert not words & {"exists", "cast", "lower", "extract", "any", "with"}
+    behind = scanner.scan("SELECT name FROM customers WHERE ((((((id ")
+    assert behind is not None
+    assert "in" not in behind.place.lexicon.words
+    assert "between" in behind.place.lexicon.words
+
+
+def test_brackets_around_the_last_two_decide_what_a_token_may_close() -> None:
+    """A token may hold several brackets, so places that differ in an outer one do not share their masks."""
+    scanner = Scanner(shop())
+    call, case = scanner.scan("SELECT (ABS(ABS(1 "), scanner.scan("SELECT CASE WHEN ABS(ABS(1 ")
+    assert call is not None
+    assert case is not None
+    assert scanner.scan("SELECT (ABS(ABS(1 )))") is not None
+    assert scanner.scan("SELECT CASE WHEN ABS(ABS(1 )))") is None
+    assert call.place.view != case.place.view
 
 
 def test_the_mask_keeps_an_alias_from_being_given_twice() -> None:

@@ -25,7 +25,14 @@ from askguru_lib.evaluation.evaluate import evaluate
 from askguru_lib.inference import Generator, load_model
 from askguru_lib.inference.predictions import question_prompt, schemas_of
 from askguru_lib.training import base_model
-from askguru_lib.training.base_model import CURRICULUM, BaseRecipe, WeightedLoss, build_model, train_base_model
+from askguru_lib.training.base_model import (
+    CURRICULUM,
+    BaseRecipe,
+    WeightedLoss,
+    build_model,
+    document_loss,
+    train_base_model,
+)
 from askguru_lib.training.corpus import random_document, sample_texts
 from askguru_lib.training.random_schemas import random_database
 from askguru_lib.training.sharing import RowLayout
@@ -264,6 +271,26 @@ def test_the_shipped_model_keeps_its_floors(root, tmp_path):
 
 FLOORS = {"synthesised": 45, "open": 11, "blind": 6}
 """Right answers, constrained to the schema: a few below what the shipped weights reached when they were measured."""
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_documents_loss_is_that_of_its_logits(tokenizer, monkeypatch, bf16):
+    monkeypatch.setattr(base_model, "multiplies_bf16", lambda device: bf16)
+    model = build_model(SMALL, tokenizer)
+    for seed in (5, 6):
+        document = random_document(tokenizer, random.Random(seed), questions=3)
+        inputs = {
+            "input_ids": torch.from_numpy(document.ids)[None],
+            "position_ids": torch.from_numpy(document.positions)[None],
+        }
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+            logits = model(**inputs, rows=[RowLayout.of(torch.from_numpy(document.segments))]).logits[0, :-1].float()
+        weights, targets = torch.from_numpy(document.weights)[1:], torch.from_numpy(document.ids)[1:]
+        plain = (torch.nn.functional.cross_entropy(logits, targets, reduction="none") * weights).sum() / weights.sum()
+        ours = document_loss(model, document)
+        torch.testing.assert_close(ours, plain, rtol=5e-3 if bf16 else 1e-5, atol=0)
+        a, b = (torch.autograd.grad(loss, model.lm_head.weight)[0] for loss in (ours, plain))
+        assert (a - b).norm() < (3e-2 if bf16 else 1e-4) * b.norm()
 
 
 @pytest.mark.parametrize("length", [7, 512, 700])

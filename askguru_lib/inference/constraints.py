@@ -21,6 +21,7 @@ from transformers import LogitsProcessor, PreTrainedTokenizerBase
 from askguru_lib.databases.m_schema import MSchema
 from askguru_lib.inference.sql_scanner import Scanner
 from askguru_lib.inference.sql_state import (
+    ALIASABLE,
     DIGITS,
     FORWARD_ALIAS,
     INSIDE_WORD,
@@ -152,7 +153,7 @@ class SchemaConstraint(LogitsProcessor):
 
     - keywords in mixed case, and a string or a quoted name directly behind a word;
     - windows with a name (``OVER w``);
-    - brackets more than six deep, and three aggregates in each other;
+    - brackets more than six deep, three aggregates in each other, and two common table expressions of one name;
     - in one FROM more than ten tables, or a table twice while another is missing;
     - a FROM that begins without any of the columns named bare before it (``SELECT name FROM orders JOIN customers …``);
     - a join condition of which the second table is not the one just joined;
@@ -234,6 +235,12 @@ class SchemaConstraint(LogitsProcessor):
             mask |= self._along(group, word)
         if place.forward and len(word) < 4:
             mask |= self._short_aliases(word)
+            for alias in place.top.exposed[:-1]:
+                if place.want in ALIASABLE and FORWARD_ALIAS.fullmatch(alias) and alias.startswith(word):
+                    rest = alias[len(word) :]
+                    # One of three characters cannot become another one by going on.
+                    full = vocabulary.words.along(rest) if len(alias) == 3 else []
+                    mask[[t for t in full if vocabulary.lengths[t] == len(rest)]] = False
         if state.mode != "word" and place.want in OPERANDS and not place.qualifier:
             mask |= vocabulary.digits
         return mask
@@ -259,7 +266,8 @@ class SchemaConstraint(LogitsProcessor):
     def _with_boundary(self, state: State) -> Tensor:
         """Tokens that hold a blank, a mark or a quote: found by walking their trie with the scanner."""
         naming = state.place.want == "name" and state.mode == "word" and len(state.word) < LONGEST_NAME // 2
-        special = state.word in state.place.top.exposed or any(r.startswith(state.word) for r in RESERVED)
+        taken = {*state.place.top.exposed, *(name for name, kind in state.place.names if kind == "cte")}
+        special = state.word in taken or any(r.startswith(state.word) for r in RESERVED)
         if naming and not special:
             # Which name it is that ends does not matter: nothing in the same token can refer to it.
             state = state._replace(word=UNSEEN, quote="")

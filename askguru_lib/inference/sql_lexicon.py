@@ -10,6 +10,7 @@ from askguru_lib.inference.sql_state import (
     ANYTHING,
     CALLS,
     COLLECTING,
+    FIRST,
     NONE,
     OPERANDS,
     Lexicon,
@@ -40,6 +41,7 @@ from askguru_lib.inference.sql_words import (
     NOT_IN_CALLS,
     OPERATOR_WORDS,
     ORDERING,
+    RESERVED,
     TYPES,
     WINDOWS,
     functions_of,
@@ -74,8 +76,14 @@ class Lexicons:
         self.keywords = KEYWORDS if dialect == "sqlite" else KEYWORDS | MORE_KEYWORDS
         self.functions = functions_of(dialect)
         parts = {table: [p for p in table.split("_") if p] for table in tables}
-        self.abbreviations = frozenset(
-            short for t, ps in parts.items() for short in (t[:2], t[:3], "".join(p[0] for p in ps)) if len(short) > 1
+        self.abbreviations = (
+            frozenset(
+                short
+                for t, ps in parts.items()
+                for short in (t[:2], t[:3], "".join(p[0] for p in ps))
+                if len(short) > 1
+            )
+            - RESERVED
         )
         self.of = lru_cache(maxsize=20_000)(self._of)
 
@@ -123,10 +131,13 @@ class Lexicons:
             "collation": COLLATIONS,
             "over": self.keywords & {"over", "within"},
             "cte": frozenset({"as"}),
+            "query": frozenset({"not", "materialized"}),
+            "materialized": frozenset({"materialized"}),
             "star": frozenset({"from"}),
             "more": self._continuing(here.inside),
         }
-        words, tables = fixed.get(here.want, NONE) - ends - (NEEDS_BRACKET if here.deep else NONE), NONE
+        ends |= (NEEDS_BRACKET if here.deep else NONE) | (JOINS | {"lateral"} if here.full else NONE)
+        words, tables = fixed.get(here.want, NONE) - ends, NONE
         if here.want == "table":
             common = {name for name, kind in here.names if kind == "cte"}
             tables = (here.starts or frozenset(self.tables) - here.taken) | common
@@ -161,16 +172,15 @@ class Lexicons:
         """Keywords with which an operand may begin there."""
         kind, clause = here.inside.split("/")
         if self.dialect != "sqlite" and (kind in IN_BRACKETS or kind in CALLS):
-            return self.keywords - NOT_IN_BRACKETS - (NOT_IN_CALLS if kind in CALLS else NONE)
+            deep = NEEDS_BRACKET if here.deep else NONE
+            return self.keywords - NOT_IN_BRACKETS - deep - (NOT_IN_CALLS if kind in CALLS else NONE)
         words = BEFORE_VALUE | (AFTER_NOT if here.want == "not" else NONE)
         words |= IN_BRACKETS.get(kind, NONE)
         words -= NONE if kind == "over" else {"row"}
-        words |= BEFORE_FIRST if here.want == "first" else NONE
+        words |= BEFORE_FIRST if here.want in FIRST else NONE
         words |= NONE if self.dialect == "sqlite" else BEFORE_QUERY
         if kind == "case":
             words |= {"when"}
         if clause == "set":
             words = frozenset({"select", "all", "distinct", "with", "values"})
-        elif clause == "with":
-            words |= {"select", "materialized", "as"}
         return self.keywords & (words - NEEDS_BRACKET if here.deep else words)

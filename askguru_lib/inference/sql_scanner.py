@@ -20,12 +20,12 @@ from askguru_lib.inference.sql_state import (
     ANYTHING,
     CALLS,
     COLLECTING,
-    DEEPEST,
     DIGITS,
     FORWARD_ALIAS,
     INSIDE_WORD,
     LETTERS,
     LONGEST_NAME,
+    MOST_TABLES,
     NONE,
     OPERANDS,
     OPERATORS,
@@ -36,6 +36,7 @@ from askguru_lib.inference.sql_state import (
     Place,
     State,
     as_bytes,
+    is_deep,
     nearest_select,
     spelling,
 )
@@ -64,8 +65,6 @@ ENDS_BEFORE_SIGN = frozenset({"=", "<", ">", "<=", ">=", "<>", "!=", "==", "+", 
 """Operators behind which a sign belongs to the operand."""
 QUOTES = frozenset("'\"`")
 BEFORE_BRACKET = frozenset({"over", "filter"})
-MOST_TABLES = 10
-"""Most tables in one FROM: more are a circle, not a query."""
 WANTS = (
     dict.fromkeys(("group", "order", "partition"), "by")
     | dict.fromkeys(("left", "right", "full", "inner", "cross"), "join")
@@ -195,7 +194,7 @@ class Scanner:
                 return State("string", "", "", "", place)
             if char in OPERATORS and (state.last.startswith(OPERATOR) or char in SIGNS):
                 return self._operator(state, char)
-            if char == "*" and want in ("first", "item"):
+            if char == "*":
                 return self._star(state)
             if char == ")" and state.last == OPENED and self._may_be_empty(place.top):
                 return self._close(state)
@@ -210,6 +209,8 @@ class Scanner:
             return State("string", "", "", "", place)
         if want == "star" and char == ",":
             return self._comma(state)
+        if want == "counted" and char == ")":
+            return self._close(state)
         if want in ENDINGS:
             if char == ")":
                 return self._close(state)
@@ -217,17 +218,24 @@ class Scanner:
                 return self._comma(state)
             if char == ";" and self.is_complete(state):
                 return State("end", "", "", "", place)
-        if want in ("any", "more") and char in "[]" and self.dialect != "sqlite":
+        if want in ("any", "first", "item", "more") and char in "[]" and self.dialect != "sqlite":
             return self._at(state)
         return None
 
     def _star(self, state: State) -> State | None:
-        """All columns: an item of SELECT, behind which nothing but a comma or FROM may stand, or what is counted."""
-        top, qualifier = state.place.top, state.place.qualifier
-        if top.kind == "select" and top.clause == "select":
+        """All columns: an item of SELECT, behind which nothing but a comma or FROM may stand, or what is counted.
+
+        In PostgreSQL a table's name with a star is also a whole row, which may stand anywhere.
+        """
+        place = state.place
+        item = place.want in ("first", "item") and place.top.kind == "select" and place.top.clause == "select"
+        if item:
             return self._at(state, want="star", qualifier="")
-        counted = top.kind == AGGREGATE and not (qualifier and self.dialect == "sqlite")
-        return self._at(state, want="more", qualifier="") if counted else None
+        if place.qualifier and self.dialect == "postgresql":
+            return self._at(state, want="more", qualifier="")
+        if place.want == "count" and not (place.qualifier and self.dialect == "sqlite"):
+            return self._at(state, want="counted", qualifier="")
+        return None
 
     def _operator(self, state: State, char: str) -> State | None:
         """One more character of an operator, or one sign before an operand."""
@@ -246,13 +254,15 @@ class Scanner:
 
     def _open(self, state: State) -> State | None:
         place = state.place
-        if place.want not in OPERANDS | {"table", "bracket"} and state.last not in ("cte", "type"):
+        if place.want not in OPERANDS | {"table", "bracket", "query"} and state.last not in ("cte", "type"):
             return None
-        if len(place.frames) >= DEEPEST:
+        if is_deep(place.frames):
             return None
         frame, want = Frame("paren"), "any"
-        if place.want == "bracket":
+        if place.want in ("bracket", "query"):
             want = "start"
+        elif state.last == "count":
+            frame, want = Frame(AGGREGATE), "count"
         elif state.last in CALLS:
             frame, want = Frame(state.last), "first"
         elif state.last in BEFORE_BRACKET:
@@ -275,10 +285,10 @@ class Scanner:
         frames = (*frames[:-1], frames[-1]._replace(loose=True, exposed=(*frames[-1].exposed, "")))
         return self._at(state, ANYTHING, want="after_table", frames=frames)
 
-    def _comma(self, state: State) -> State:
+    def _comma(self, state: State) -> State | None:
         top = state.place.top
         if top.clause in ("from", "on") and top.kind in ("select", "paren"):
-            return self._at(state, want="table")
+            return self._at(state, want="table") if len(top.exposed) < MOST_TABLES else None
         if top.clause == "with" or top.kind == "names":
             return self._at(state, want="name")
         return self._at(state, want="item" if top.kind == "select" and top.clause == "select" else "any")
@@ -351,7 +361,7 @@ class Scanner:
         elif word in SETS:
             top = top.into("set")._replace(loose=True)
         elif word == "as":
-            want = "type" if top.kind == "cast" else "any" if top.clause == "with" else "name"
+            want = "type" if top.kind == "cast" else "query" if place.want == "cte" else "name"
             last = state.last if place.want in ALIASABLE else ""
         elif word == "case":
             return self._at(state, want="any", frames=(*place.frames, Frame("case")))
@@ -361,10 +371,12 @@ class Scanner:
             top = top.into(word)
             if word == "on" and top.exposed:
                 top = top._replace(joined=top.exposed[-1])
-        if word in WANTS:
+        if place.want in ("query", "materialized"):
+            want = "materialized" if word == "not" else "query"
+        elif word in WANTS:
             want = WANTS[word]
         elif word in BEFORE_FIRST:
-            want = "item" if place.want == "first" else want
+            want = "item" if place.want == "first" and top.kind == "select" else want
         elif word in VALUES:
             want = "more"
         elif word in BEFORE_BRACKET:
@@ -423,6 +435,8 @@ class Scanner:
         """
         top, kind, last, want, frames = state.place.top, "column", "", "more", state.place.frames
         if top.clause == "with" and top.kind == "select":
+            if (word, "cte") in state.place.names:
+                return None
             kind, last, want = "cte", "cte", "cte"
         elif top.clause == "from":
             kind, want = f".{state.last or ANYTHING}", "after_alias"
@@ -457,5 +471,7 @@ class Scanner:
 def _kind_of_call(word: str) -> str:
     if word in ("cast", "try_cast"):
         return "cast"
+    if word == "count":
+        return "count"
     kinds = {WINDOW: WINDOWS, COLLECTING: COLLECTS, AGGREGATE: AGGREGATES}
     return next((kind for kind, words in kinds.items() if word in words), "call")

@@ -22,9 +22,12 @@ LONGEST_NAME = 40
 SCHEMA_DOT = "schema."
 DEEPEST = 6
 """Most brackets within brackets."""
-OPERANDS = frozenset({"any", "not", "first", "item"})
+MOST_TABLES = 10
+"""Most tables in one FROM: more are a circle, not a query."""
+OPERANDS = frozenset({"any", "not", "first", "item", "count"})
 """What is expected where an operand may begin: anywhere, behind NOT, first in a SELECT or a call, as one more item of a
-SELECT."""
+SELECT, first in COUNT."""
+FIRST = frozenset({"first", "count"})
 ALIASABLE = frozenset({"after_table", "after_twin"})
 COLLECTING, AGGREGATE, WINDOW = "collecting call", "aggregate call", "window call"
 CALLS = ("call", COLLECTING, AGGREGATE, WINDOW)
@@ -100,6 +103,7 @@ class Situation(NamedTuple):
         alone: FROM has one table so far.
         owed: the only table that a join condition may name now.
         deep: no further bracket may be opened.
+        full: no further table may be named in this FROM.
         aggregates, windows: whether such functions may stand here.
     """
 
@@ -114,6 +118,7 @@ class Situation(NamedTuple):
     alone: bool
     owed: str
     deep: bool
+    full: bool
     aggregates: bool
     windows: bool
 
@@ -152,7 +157,8 @@ class Place:
                 taken=_taken(want, top, self.unmet),
                 alone=len(top.exposed) == 1,
                 owed=nearest.joined if operand and nearest.owes else "",
-                deep=len(frames) >= DEEPEST,
+                deep=is_deep(frames),
+                full=len(top.exposed) >= MOST_TABLES,
                 aggregates=operand and _fits(frames, HOLDS_AGGREGATES, 2),
                 windows=operand and _fits(frames, HOLDS_WINDOWS, 1),
             )
@@ -175,7 +181,9 @@ class Place:
             )
             for f in frames[-2:]
         )
-        self.view = (want, qualifier, shape, query, functions, self.unmet, len(frames), self.scope, names)
+        # A token may close several brackets.
+        around = tuple((f.kind, f.clause, f.resume) for f in frames[:-2])
+        self.view = (want, qualifier, shape, around, query, functions, self.unmet, self.scope, names)
 
     @property
     def top(self) -> Frame:
@@ -233,6 +241,11 @@ def _taken(want: str, top: Frame, unmet: bool) -> frozenset[str]:
     if want in ALIASABLE:
         return frozenset(top.exposed[:-1])
     return frozenset(top.tables) if want == "table" and top.kind == "select" and unmet else NONE
+
+
+def is_deep(frames: Sequence[Frame]) -> bool:
+    """Whether as many brackets are open as may be; a CASE is none."""
+    return sum(frame.kind != "case" for frame in frames) > DEEPEST
 
 
 def nearest_select(frames: Sequence[Frame]) -> int:

@@ -52,8 +52,8 @@ BEFORE_VALUE = _set(
 """Words with which an operand begins."""
 BEFORE_QUERY = _set("all any some")
 """Words between an operator and a query, which SQLite does not know."""
-NEEDS_BRACKET = _set("exists in any some over filter within using")
-"""Words that nothing but a bracket may follow."""
+NEEDS_BRACKET = _set("exists in any some over filter within using extract with values cast")
+"""Words that cannot do without a bracket behind them."""
 BEFORE_FIRST = _set("distinct all")
 """Words before the first operand of a SELECT or of a call."""
 IN_BRACKETS = {
