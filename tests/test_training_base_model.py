@@ -269,7 +269,7 @@ def test_the_shipped_model_keeps_its_floors(root, tmp_path):
         assert right[kind] >= floor, right
 
 
-FLOORS = {"synthesised": 45, "open": 11, "blind": 6}
+FLOORS = {"synthesised": 52, "open": 12, "blind": 7}
 """Right answers, constrained to the schema: a few below what the shipped weights reached when they were measured."""
 
 
