@@ -151,7 +151,7 @@ class SchemaConstraint(LogitsProcessor):
 
     It is narrower than SQL, where wider would let a model that has lost its way go on without end. Refused are:
 
-    - all columns (``*``, ``t.*``) elsewhere than as items of SELECT or in COUNT, in PostgreSQL a table's whole row excepted;
+    - all columns (``*``, ``t.*``) but as items of SELECT and in COUNT, and in PostgreSQL as a whole row;
     - keywords in mixed case, and a string or a quoted name directly behind a word;
     - windows with a name (``OVER w``);
     - brackets more than six deep, three aggregates in each other, and two common table expressions of one name;
