@@ -50,6 +50,7 @@ def make_project(tmp_path: Path) -> Callable[..., Path]:
             (project / folder).mkdir(parents=True)
         (project / "askguru_lib" / "code.py").write_text("")
         (project / "params" / "tiny.yaml").write_text("profile: tiny\n")
+        (project / "params" / "check.yaml").write_text("extends: tiny.yaml\n")
         for name in ("Makefile", "requirements.lock", "pyproject.toml", "index.qmd"):
             shutil.copy(ROOT / name, project)
         shutil.copytree(ROOT / "book", project / "book", ignore=shutil.ignore_patterns("__pycache__"))
