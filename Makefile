@@ -101,7 +101,7 @@ unit: setup
 # In chapter order, in one process: each notebook finds what the earlier ones made under runs/check/. The parameters of
 # the stored outputs would take an hour longer on a CPU without 16-bit products; data and prompts are the same.
 nbval: setup
-	ASKGURU_PROFILE=check $(PY) -m pytest --nbval-lax --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg \
+	ASKGURU_PROFILE=$${ASKGURU_PROFILE:-check} $(PY) -m pytest --nbval-lax --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg \
 	  --nbval-cell-timeout 1800 $(CHAPTERS:%=notebooks/%)
 
 lab: setup
