@@ -236,12 +236,11 @@ class SchemaConstraint(LogitsProcessor):
             mask |= self._along(group, word)
         if place.forward and len(word) < 4:
             mask |= self._short_aliases(word)
-            for alias in place.top.exposed[:-1]:
-                if place.want in ALIASABLE and FORWARD_ALIAS.fullmatch(alias) and alias.startswith(word):
+            for alias in place.top.exposed[:-1] if place.want in ALIASABLE else ():
+                # A shorter one that is taken can still become another one by going on.
+                if len(alias) == 3 and FORWARD_ALIAS.fullmatch(alias) and alias.startswith(word):
                     rest = alias[len(word) :]
-                    # One of three characters cannot become another one by going on.
-                    full = vocabulary.words.along(rest) if len(alias) == 3 else []
-                    mask[[t for t in full if vocabulary.lengths[t] == len(rest)]] = False
+                    mask[[t for t in vocabulary.words.along(rest) if vocabulary.lengths[t] == len(rest)]] = False
         if state.mode != "word" and place.want in OPERANDS and not place.qualifier:
             mask |= vocabulary.digits
         return mask
