@@ -128,8 +128,8 @@ def test_reference_defect_bool_flags_always_true(given: str, meant: bool, monkey
         seen.append(config)
         raise DataError("enough seen")
 
-    monkeypatch.setattr(cli, "_test_set", lambda *args: [])
-    monkeypatch.setattr(cli, "_generator", stop)
+    monkeypatch.setattr(cli.models, "read_test_set", lambda *args: [])
+    monkeypatch.setattr(cli.models, "load_generator", stop)
     flags = ["--generation_method", "beam", "--num_candidates", "4", "--use_critic", given]
     assert run("multi-infer", "--test_set_path", "t.json", "--db_conn_config", "d.json", *flags) == DataError.exit_code
     inference = seen[0].inference
@@ -151,7 +151,7 @@ def test_errors_are_a_message_and_an_exit_code(
     def fail(*args: Any) -> None:
         raise error("it is wrong", where="here", hint="mend it")
 
-    monkeypatch.setattr(cli, "_config", fail)
+    monkeypatch.setattr(cli.models, "load_config", fail)
     assert run("train") == error.exit_code != 0
     assert capsys.readouterr().err == "askguru: here: it is wrong\n  → mend it\n"
 
@@ -173,8 +173,8 @@ def test_a_folder_with_an_adapter_is_loaded_on_its_base(tmp_path: Path, monkeypa
     (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "models/base"}))
     monkeypatch.setattr(generation, "load_model", spy := Spy(("model", "tokenizer")))
     monkeypatch.setattr(generation, "Generator", lambda *parts: parts)
-    cli._generator(str(tmp_path), RunConfig())
-    cli._generator(None, RunConfig())
+    cli.options.load_generator(str(tmp_path), RunConfig())
+    cli.options.load_generator(None, RunConfig())
     (adapted, plain) = spy.calls
     assert adapted[0] == ("models/base",)
     assert adapted[1]["adapter"] == str(tmp_path)
