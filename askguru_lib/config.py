@@ -6,6 +6,7 @@ import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -404,3 +405,11 @@ def project_root(start: str | Path | None = None) -> Path:
         if (folder / "params" / "tiny.yaml").is_file() and (folder / "notebooks").is_dir():
             return folder
     raise ConfigError("cannot find the project's root", where=str(here), hint="work inside the cloned repository")
+
+
+def model_folder(name_or_path: str | Path) -> Path | None:
+    """The folder that a model's name means, from the working directory or the project's root; None for a hub name."""
+    folders = [Path(name_or_path)]
+    with suppress(ConfigError):
+        folders.append(project_root() / name_or_path)
+    return next((folder for folder in folders if folder.is_dir()), None)

@@ -15,11 +15,11 @@ from transformers import AutoModelForCausalLM
 
 from askguru_lib.config import ModelConfig, RunConfig, project_root
 from askguru_lib.errors import ConfigError, TrainingError
-from askguru_lib.inference.backend import base_of
 from askguru_lib.inference.generation import load_model
+from askguru_lib.inference.origin import NOTE, base_of, note_base, portable
 from askguru_lib.inference.quantization import quantization
 from askguru_lib.training.encoding import IGNORED, encode
-from askguru_lib.training.merging import NOTE, merge_adapter, note_base, portable
+from askguru_lib.training.merging import merge_adapter
 from askguru_lib.training.sft import train
 
 

@@ -74,7 +74,7 @@ def merge(
 
     Example: askguru merge --adapter runs/tiny/model/adapter --out runs/tiny/model/merged
     """
-    from askguru_lib.inference.backend import base_of
+    from askguru_lib.inference.origin import base_of
     from askguru_lib.training.sft import merge_adapter
 
     typer.echo(merge_adapter(base or base_of(adapter), adapter, out, dtype=dtype))

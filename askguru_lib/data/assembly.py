@@ -18,11 +18,11 @@ from typing import IO, Any
 from tqdm import tqdm
 
 import askguru_lib
-from askguru_lib.config import RunConfig
+from askguru_lib.config import RunConfig, model_folder
 from askguru_lib.data.augmentation import AugCompose, Sample, SQLRunner, read_schema
 from askguru_lib.data.files import atomic, file_hash, read_json, read_records, write_json, write_jsonl, write_manifest
 from askguru_lib.data.leakage import Leak, check_leakage, sql_key
-from askguru_lib.data.measuring import Lengths, Tally, load_tokenizer, model_folder, token_counter
+from askguru_lib.data.measuring import Lengths, Tally, load_tokenizer, token_counter
 from askguru_lib.data.prompts import PromptOrder
 from askguru_lib.data.sources import GROUPS, Original, read_sources, split
 from askguru_lib.databases.m_schema import MSchema

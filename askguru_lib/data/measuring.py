@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
-from askguru_lib.config import project_root
+from askguru_lib.config import model_folder
 from askguru_lib.data.sources import GROUPS
-from askguru_lib.errors import ConfigError, MissingArtifactError
+from askguru_lib.errors import MissingArtifactError
 
 Lengths = Callable[[Sequence[list[dict[str, str]]]], list[int]]
 COUNTED = {
@@ -86,11 +84,3 @@ def token_counter(tokenizer: Any) -> Lengths:
         return [len(i) + own for i in ids]
 
     return lengths
-
-
-def model_folder(name_or_path: str) -> Path | None:
-    """The folder that a model's name means, or None for a hub name."""
-    folders = [Path(name_or_path)]
-    with suppress(ConfigError):
-        folders.append(project_root() / name_or_path)
-    return next((f for f in folders if f.is_dir()), None)

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from askguru_lib.config import RunConfig
-from askguru_lib.data.files import read_json
 from askguru_lib.databases.m_schema import MSchema
-from askguru_lib.errors import MissingArtifactError
+from askguru_lib.inference.origin import base_of
 
 if TYPE_CHECKING:
     from askguru_lib.inference.decoding import Batch
@@ -116,14 +115,3 @@ def load_backend(config: RunConfig, model_name: str | None = None) -> Backend:
     adapter = name if (Path(name) / "adapter_config.json").is_file() else None
     base = base_of(Path(name)) if adapter else name
     return generation.Generator(*generation.load_model(base, adapter=adapter, config=config), config)
-
-
-def base_of(adapter: Path) -> str:
-    """The base model that an adapter folder names."""
-    note = adapter / "base.json"  # as training leaves it, also beside a fully fine-tuned model
-    if note.is_file():
-        return read_json(note)["name_or_path"]
-    settings = adapter / "adapter_config.json"
-    if not settings.is_file():
-        raise MissingArtifactError("no adapter there", where=str(adapter), hint="train one first: askguru train")
-    return read_json(settings)["base_model_name_or_path"]

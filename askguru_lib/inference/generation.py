@@ -24,14 +24,15 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils import logging as transformers_logging
 
-from askguru_lib.config import RunConfig, project_root
+from askguru_lib.config import RunConfig, model_folder
 from askguru_lib.data.files import Journal
 from askguru_lib.databases.executor import Executor
 from askguru_lib.databases.m_schema import MSchema
-from askguru_lib.errors import ConfigError, InferenceError
+from askguru_lib.errors import InferenceError
 from askguru_lib.inference.backend import Backend, Generated, Mode
 from askguru_lib.inference.constraints import SchemaConstraint
 from askguru_lib.inference.decoding import Batch, Hypothesis, SharedDecoder, plan_batches
+from askguru_lib.inference.origin import other_prompts
 from askguru_lib.inference.parsing import parse_sql
 from askguru_lib.inference.predictions import (
     PredictionFile,
@@ -42,7 +43,6 @@ from askguru_lib.inference.predictions import (
     schemas_of,
 )
 from askguru_lib.inference.quantization import quantization
-from askguru_lib.training.merging import other_prompts
 
 __all__ = [
     "Generated",
@@ -73,7 +73,7 @@ def load_model(
         InferenceError: model or adapter cannot be loaded.
     """
     settings = (config or RunConfig()).model
-    source = str(_existing(name_or_path) or name_or_path)
+    source = str(model_folder(name_or_path) or name_or_path)
     if (
         adapter is not None
         and not (Path(adapter) / "adapter_config.json").is_file()
@@ -125,16 +125,6 @@ def _load(
         model = PeftModel.from_pretrained(model, str(adapter))
         model = model if quantized else model.merge_and_unload()
     return model, tokenizer
-
-
-def _existing(name: str | Path) -> Path | None:
-    if Path(name).exists():
-        return Path(name)
-    try:
-        rooted = project_root() / name
-    except ConfigError:
-        return None
-    return rooted if rooted.exists() else None
 
 
 @torch.no_grad()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from askguru_lib.config import ModelConfig, project_root
-from askguru_lib.errors import ConfigError, MissingArtifactError
+from askguru_lib.config import ModelConfig, model_folder
+from askguru_lib.errors import MissingArtifactError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -29,7 +28,7 @@ def load_base(model: ModelConfig) -> tuple[PreTrainedModel, PreTrainedTokenizerB
 
     from askguru_lib.inference.quantization import quantization
 
-    source = locate(model.name_or_path)
+    source = str(model_folder(model.name_or_path) or model.name_or_path)
     options: dict[str, Any] = {"dtype": getattr(torch, model.dtype)}
     if model.attn_implementation != "auto":
         options["attn_implementation"] = model.attn_implementation
@@ -51,30 +50,3 @@ def load_base(model: ModelConfig) -> tuple[PreTrainedModel, PreTrainedTokenizerB
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return network, tokenizer
-
-
-def locate(name_or_path: str) -> str:
-    """A model folder given relative to the working directory or to the project's root; anything else is a hub name."""
-    if Path(name_or_path).is_dir():
-        return name_or_path
-    try:
-        inside = project_root() / name_or_path
-    except ConfigError:
-        return name_or_path
-    return str(inside) if inside.is_dir() else name_or_path
-
-
-def model_folder(name_or_path: str) -> Path | None:
-    """Where a model's files lie: its folder, or what the hub's cache holds of it; None if there is neither."""
-    folder = Path(locate(name_or_path))
-    if folder.is_dir():
-        return folder
-    from transformers.utils import cached_file
-
-    try:
-        found = cached_file(
-            name_or_path, "config.json", local_files_only=True, _raise_exceptions_for_missing_entries=False
-        )
-    except OSError:
-        return None
-    return Path(found).parent if isinstance(found, str) else None

@@ -1,78 +1,28 @@
-"""From an adapter to a plain model, and the note beside an adapter that says which base it belongs to."""
+"""From an adapter to a plain model, or to the same adapter at another strength."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from askguru_lib.config import ModelConfig, RunConfig, project_root
-from askguru_lib.data.files import read_json, write_json, write_manifest
-from askguru_lib.errors import ConfigError, MissingArtifactError, TrainingError
-from askguru_lib.training.loading import load_base, model_folder
+from askguru_lib.config import ModelConfig, RunConfig
+from askguru_lib.data.files import read_json, write_manifest
+from askguru_lib.errors import MissingArtifactError, TrainingError
+from askguru_lib.inference.origin import cached_folder, note_strength, portable, read_note, strength_of, weights_hash
+from askguru_lib.training.loading import load_base
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-NOTE = "base.json"
-"""Beside an adapter: the base it was trained on, by name and by what its weights are, and the prompts' form."""
-PROMPT_FORM = ("prompt_order", "schema_links")
-"""Parameters of a model that decide what its prompts look like."""
 MADE_BY = "askguru merge"
-_PIECE = 2**20
-
-
-def weights_hash(name_or_path: str) -> str | None:
-    """What tells one base from another, wherever it lies: hash of its weight files; None where none can be found.
-
-    Of a file beyond 64 MiB, 64 evenly spread pieces count.
-    """
-    folder = model_folder(name_or_path)
-    files = sorted(p for p in folder.iterdir() if p.suffix in {".safetensors", ".bin"}) if folder else []
-    files = [p for p in files if p.name != "training_args.bin"]
-    digest = hashlib.sha256()
-    for path in files:
-        size = path.stat().st_size
-        digest.update(str(size).encode())
-        with path.open("rb") as file:
-            for start in range(0, size, max(_PIECE, size // 64)):
-                file.seek(start)
-                digest.update(file.read(_PIECE))
-    return digest.hexdigest() if files else None
-
-
-def portable(name_or_path: str) -> str:
-    """The name as a parameter file would give it: relative to the project's root where it lies inside."""
-    path = Path(name_or_path)
-    try:
-        inside = path.is_absolute() and path.resolve().relative_to(project_root())
-    except (ConfigError, ValueError):
-        inside = False
-    return inside.as_posix() if inside else name_or_path
-
-
-def note_base(adapter: Path, model: ModelConfig) -> None:
-    """Write into an adapter's folder which base and which prompts it belongs to, in names that hold elsewhere."""
-    name = portable(model.name_or_path)
-    form = {parameter: getattr(model, parameter) for parameter in PROMPT_FORM}
-    write_json(adapter / NOTE, {"name_or_path": name, "weights": weights_hash(model.name_or_path), "prompts": form})
-    settings = adapter / "adapter_config.json"
-    if settings.is_file():
-        write_json(settings, read_json(settings) | {"base_model_name_or_path": name})
 
 
 def at_strength(config: RunConfig, strength: float) -> RunConfig:
     """The same configuration with another ``lora.strength``."""
     return config.model_copy(update={"lora": config.lora.model_copy(update={"strength": strength})})
-
-
-def strength_of(adapter: Path, default: float = 1.0) -> float:
-    """The share of its trained correction at which an adapter was saved; ``default`` where nothing says so."""
-    note = read_json(adapter / NOTE) if (adapter / NOTE).is_file() else {}
-    return float(note.get("strength", default))
 
 
 def set_strength(adapter: Path, strength: float, now: float = 1.0) -> None:
@@ -90,7 +40,7 @@ def set_strength(adapter: Path, strength: float, now: float = 1.0) -> None:
 
     now = strength_of(adapter, now)
     if strength == now:
-        _note_strength(adapter, strength)
+        note_strength(adapter, strength)
         return
     part = adapter.with_name(f".{adapter.name}.scaled")
     shutil.rmtree(part, ignore_errors=True)
@@ -101,27 +51,9 @@ def set_strength(adapter: Path, strength: float, now: float = 1.0) -> None:
     for name in filter(re.compile("lora_(embedding_)?B").search, weights):
         weights[name] *= strength / now
     save_file(weights, path, metadata={"format": "pt"})
-    _note_strength(part, strength)
+    note_strength(part, strength)
     shutil.rmtree(adapter)
     part.rename(adapter)
-
-
-def _note_strength(adapter: Path, strength: float) -> None:
-    note = read_json(adapter / NOTE) if (adapter / NOTE).is_file() else {}
-    if note.get("strength") != strength:
-        write_json(adapter / NOTE, note | {"strength": strength})
-
-
-def other_prompts(folder: Path, model: ModelConfig) -> str | None:
-    """In words, where prompts would differ from those that what lies in a folder was trained on; None if nowhere."""
-    note = read_json(folder / NOTE) if (folder / NOTE).is_file() else {}
-    trained = note.get("prompts", {})
-    differ = [
-        f"model.{parameter}: trained with {trained[parameter]}, asked with {getattr(model, parameter)}"
-        for parameter in PROMPT_FORM
-        if parameter in trained and trained[parameter] != getattr(model, parameter)
-    ]
-    return "; ".join(differ) or None
 
 
 def merge_adapter(base: str | Path, adapter: str | Path, out: str | Path, *, dtype: str = "float32") -> Path:
@@ -144,7 +76,7 @@ def merge_adapter(base: str | Path, adapter: str | Path, out: str | Path, *, dty
     lora = (adapter / "adapter_config.json").is_file()
     if not lora and not (adapter / "config.json").is_file():
         raise MissingArtifactError("no adapter there", where=str(adapter), hint="train one first: askguru train")
-    _may_write(out, {"base": model_folder(base), "adapter": adapter})
+    _may_write(out, {"base": cached_folder(base), "adapter": adapter})
     if lora:
         _same_base(base, adapter)
     model, tokenizer = load_base(ModelConfig(name_or_path=base if lora else str(adapter), dtype="float32"))
@@ -183,7 +115,7 @@ def _may_write(out: Path, sources: dict[str, Path | None]) -> None:
 
 
 def _same_base(base: str, adapter: Path) -> None:
-    note = read_json(adapter / NOTE) if (adapter / NOTE).is_file() else {}
+    note = read_note(adapter)
     trained, given = note.get("weights"), weights_hash(base)
     if trained and given and trained != given:
         raise TrainingError(

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from askguru_lib.config import ModelConfig, RunConfig
+from askguru_lib.config import ModelConfig, RunConfig, model_folder
 from askguru_lib.data.files import file_hash, read_json, write_json
 from askguru_lib.errors import TrainingError
-from askguru_lib.training.loading import locate
 
 STATE = "fingerprint.json"
 _WATCHING_ONLY = {"logging_steps", "eval_steps", "save_steps", "execution_eval_samples", "report_to",
@@ -60,8 +59,7 @@ def fixed(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def _base_hash(model: ModelConfig) -> dict[str, str | int]:
-    folder = Path(locate(model.name_or_path))
-    if not folder.is_dir():
+    if (folder := model_folder(model.name_or_path)) is None:
         return {}
     files = sorted(p for p in folder.iterdir() if p.suffix in _BASE_FILES)
     small = 100 * 2**20  # larger shards are told apart by their size

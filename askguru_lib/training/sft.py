@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 from askguru_lib.config import ModelConfig, RunConfig, project_root
 from askguru_lib.data.files import write_manifest
 from askguru_lib.errors import MissingArtifactError, TrainingError
+from askguru_lib.inference.origin import note_base
 from askguru_lib.training.arguments import multiplies_bf16, sft_config
 from askguru_lib.training.encoding import Encoded, encode_all, read_conversations
 from askguru_lib.training.loading import load_base
-from askguru_lib.training.merging import at_strength, merge_adapter, note_base, set_strength
+from askguru_lib.training.merging import at_strength, merge_adapter, set_strength
 from askguru_lib.training.resume import (
     fingerprint,
     finished_run,
