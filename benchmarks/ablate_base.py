@@ -33,9 +33,10 @@ from transformers import AutoTokenizer
 
 from askguru_lib.data import grammar
 from askguru_lib.evaluation.metrics import Proportion
-from askguru_lib.training import base_model
-from askguru_lib.training.base_model import BaseRecipe, build_model, document_loss, exact_match
+from askguru_lib.training.base_model import build_model, parameter_groups
 from askguru_lib.training.corpus import Document, random_document
+from askguru_lib.training.curriculum import BaseRecipe
+from askguru_lib.training.document_loss import document_loss, exact_match, read_document
 
 ARMS = ("everything", "no induction circuit", "no packing", "one way of saying it")
 STEP_TOKENS = 3000
@@ -78,8 +79,9 @@ def narrowed() -> ExitStack:
 def answer_loss(model: Any, documents: list[Document]) -> float:
     total = count = 0.0
     for document in documents:
-        logits, targets, weights = base_model._predict(model, document, "cpu")
-        losses = cross_entropy(logits.float(), targets, reduction="none")[weights >= 1]
+        hidden, targets, weights = read_document(model, document, "cpu")
+        answers = weights >= 1
+        losses = cross_entropy(model.lm_head(hidden[answers]).float(), targets[answers], reduction="none")
         total, count = total + float(losses.sum()), count + len(losses)
     return total / count
 
@@ -93,7 +95,7 @@ def train(arm: str, budget: int, questions: int) -> dict[str, Any]:
         for i in range(questions // recipe.questions_per_document)
     ]
     model = build_model(recipe, tokenizer)
-    optimizer = torch.optim.AdamW(base_model._groups(model, recipe), lr=recipe.learning_rate, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(parameter_groups(model, recipe), lr=recipe.learning_rate, betas=(0.9, 0.98))
     began, count, read, lessons = time.perf_counter(), 0, 0, 0
     with narrowed() if arm == "one way of saying it" else ExitStack():
         each = 1 if arm == "no packing" else recipe.questions_per_document

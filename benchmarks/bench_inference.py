@@ -19,6 +19,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,15 +80,14 @@ def per_question(generator: Generator, records: list[dict[str, Any]], executor: 
             generator.decoder.prefixes.clear()
             return seconds(work)
 
-        greedy, [[answer]] = fresh(lambda p=prompt, s=schemas: generator.generate([p], schemas=s))
+        greedy, [[answer]] = fresh(partial(generator.generate, [prompt], schemas=schemas))
 
         def candidates(p: str = prompt, s: list[MSchema] = schemas) -> list[Any]:
             return several.generate([p], 5, method="hybrid", schemas=s)
 
         hybrid, [found] = fresh(candidates)
         separate = sum(
-            fresh(lambda p=prompt, s=schemas, i=i: generator.generate([p], mode="sampling", schemas=s, seed=i))[0]
-            for i in range(5)
+            fresh(partial(generator.generate, [prompt], mode="sampling", schemas=schemas, seed=i))[0] for i in range(5)
         )
         item = {**record, "candidates": [c.sql for c in found]}
         item["results"] = executor.run_many([(record["db_name"], c.sql) for c in found])
@@ -98,8 +98,8 @@ def per_question(generator: Generator, records: list[dict[str, Any]], executor: 
             asked = [{**item, "results": results}]
             generator.decoder.prefixes.clear()
             candidates()
-            times[name], _ = seconds(lambda a=asked: critic.select_many(a))
-            times[f"{name}, from the start"], _ = fresh(lambda a=asked: critic.select_many(a))
+            times[name], _ = seconds(partial(critic.select_many, asked))
+            times[f"{name}, from the start"], _ = fresh(partial(critic.select_many, asked))
         rows.append({"finished": answer.finished, "greedy": greedy, "five hybrid": hybrid, "five calls": separate,
                      **times})  # fmt: skip
     return rows
@@ -114,8 +114,8 @@ def constraint(generator: Generator, records: list[dict[str, Any]]) -> dict[str,
             bound = generator.constraint(MSchema.from_text(record["db_schema"]))
             state = bound.start()
             for token in generator.tokenizer(record["sql"], add_special_tokens=False)["input_ids"]:
-                spent, _ = seconds(lambda s=state, b=bound: b.mask(s))
-                moved, state = seconds(lambda s=state, b=bound, t=token: b.advance(s, t))
+                spent, _ = seconds(partial(bound.mask, state))
+                moved, state = seconds(partial(bound.advance, state, token))
                 times[kind].append(spent + moved)
     ids = generator.tokenize([question_prompt(records[0], generator.config)])
     with generator.decoder._ready():

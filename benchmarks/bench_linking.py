@@ -35,8 +35,8 @@ def wide(tables: int, columns: int) -> dict[str, Any]:
         table = f"t{number}_{rng.choice(words)}"
         schema.add_table(table, comment=" ".join(rng.sample(words, 3)))
         for column in range(columns):
-            about = {"comment": " ".join(rng.sample(words, 3)), "examples": [f"Value {rng.random():.5f}"]}
-            schema.add_field(table, f"{rng.choice(words)}_{column}", "TEXT", **about)
+            about, value = " ".join(rng.sample(words, 3)), f"Value {rng.random():.5f}"
+            schema.add_field(table, f"{rng.choice(words)}_{column}", "TEXT", comment=about, examples=[value])
     names = list(schema.tables)
     for number in range(1, tables):
         child, parent = names[number], names[rng.randrange(number)]

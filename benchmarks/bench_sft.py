@@ -154,8 +154,10 @@ def against_plain(system: str, steps: int, tokens: int) -> dict[str, Any]:
     if several:
         network.set_attn_implementation(ROWS)
         rows = share_prefixes(rows, 8, 9 * tokens, seed=0)
-    common = {"per_device_train_batch_size": 1 if several else 8, "num_train_epochs": 1, "use_cpu": True,
-              "save_strategy": "no", "report_to": "none", "disable_tqdm": True}  # fmt: skip
+    common: dict[str, Any] = {
+        "per_device_train_batch_size": 1 if several else 8, "num_train_epochs": 1, "use_cpu": True,
+        "save_strategy": "no", "report_to": "none", "disable_tqdm": True,
+    }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if system == "plain Trainer":

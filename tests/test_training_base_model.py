@@ -25,15 +25,10 @@ from askguru_lib.evaluation.evaluate import evaluate
 from askguru_lib.inference import Generator, load_model
 from askguru_lib.inference.predictions import question_prompt, schemas_of
 from askguru_lib.training import base_model
-from askguru_lib.training.base_model import (
-    CURRICULUM,
-    BaseRecipe,
-    WeightedLoss,
-    build_model,
-    document_loss,
-    train_base_model,
-)
+from askguru_lib.training import document_loss as losses
+from askguru_lib.training.base_model import build_model, train_base_model
 from askguru_lib.training.corpus import random_document, sample_texts
+from askguru_lib.training.curriculum import CURRICULUM, BaseRecipe
 from askguru_lib.training.random_schemas import random_database
 from askguru_lib.training.sharing import RowLayout
 from askguru_lib.training.tokenizer import train_tokenizer
@@ -275,7 +270,7 @@ FLOORS = {"synthesised": 52, "open": 12, "blind": 7}
 
 @pytest.mark.parametrize("bf16", [False, True])
 def test_a_documents_loss_is_that_of_its_logits(tokenizer, monkeypatch, bf16):
-    monkeypatch.setattr(base_model, "multiplies_bf16", lambda device: bf16)
+    monkeypatch.setattr(losses, "multiplies_bf16", lambda device: bf16)
     model = build_model(SMALL, tokenizer)
     for seed in (5, 6):
         document = random_document(tokenizer, random.Random(seed), questions=3)
@@ -287,7 +282,7 @@ def test_a_documents_loss_is_that_of_its_logits(tokenizer, monkeypatch, bf16):
             logits = model(**inputs, rows=[RowLayout.of(torch.from_numpy(document.segments))]).logits[0, :-1].float()
         weights, targets = torch.from_numpy(document.weights)[1:], torch.from_numpy(document.ids)[1:]
         plain = (torch.nn.functional.cross_entropy(logits, targets, reduction="none") * weights).sum() / weights.sum()
-        ours = document_loss(model, document)
+        ours = losses.document_loss(model, document)
         torch.testing.assert_close(ours, plain, rtol=5e-3 if bf16 else 1e-5, atol=0)
         a, b = (torch.autograd.grad(loss, model.lm_head.weight)[0] for loss in (ours, plain))
         assert (a - b).norm() < (3e-2 if bf16 else 1e-4) * b.norm()
@@ -304,7 +299,7 @@ def test_the_output_layers_loss_and_gradients_are_those_of_plain_cross_entropy(l
     targets = torch.randint(11, (length,), generator=chance)
     weights = draw(length).abs() * (torch.rand(length, generator=chance) < 0.8)
     plain = (torch.nn.functional.cross_entropy(hidden @ head.T, targets, reduction="none") * weights).sum() * 0.3
-    ours = WeightedLoss.apply(hidden, head, targets, weights) * 0.3
+    ours = losses.WeightedLoss.apply(hidden, head, targets, weights) * 0.3
     torch.testing.assert_close(ours, plain)
     for a, b in zip(*(torch.autograd.grad(loss, (hidden, head)) for loss in (ours, plain)), strict=True):
         torch.testing.assert_close(a, b)

@@ -4,8 +4,8 @@ A Mistral architecture of a few million parameters learns to read schemas it has
 minutes on two cores is the start: a previous-token head in layer 0 and matching heads that copy in layer 1, an
 induction circuit (Elhage et al. 2021, Olsson et al. 2022) that is written into the weights instead of being waited for.
 
-The stream of documents is a function of (seed, number), so a killed run goes on exactly where its last checkpoint
-stands, whoever makes the documents. On a GPU say ``--processes 1 --workers 8``; that way has only been run on CPUs.
+What it reads is in ``curriculum.py``, what it is scored by in ``document_loss.py``. A killed run goes on exactly where
+its last checkpoint stands. On a GPU say ``--processes 1 --workers 8``; that way has only been run on CPUs.
 """
 
 from __future__ import annotations
@@ -13,102 +13,31 @@ from __future__ import annotations
 import json
 import math
 import os
-import random
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 import typer
 from filelock import FileLock, Timeout
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 from transformers import AutoTokenizer, MistralConfig, MistralForCausalLM, PreTrainedTokenizerBase
 
 from askguru_lib.data.files import Journal, write_jsonl
 from askguru_lib.errors import TrainingError
-from askguru_lib.training.corpus import Document, random_document, sample_texts
+from askguru_lib.training.corpus import sample_texts
+from askguru_lib.training.curriculum import BaseRecipe, Documents, held_out
+from askguru_lib.training.document_loss import document_loss, exact_match
 from askguru_lib.training.first_weights import write_induction_circuit
 from askguru_lib.training.sft import multiplies_bf16
-from askguru_lib.training.sharing import ROWS, RowLayout, rounded
+from askguru_lib.training.sharing import ROWS, RowLayout
 from askguru_lib.training.throughput import Cost, utilisation
 from askguru_lib.training.tokenizer import train_tokenizer
-
-
-@dataclass(frozen=True)
-class BaseRecipe:
-    """Everything that decides what the base model becomes; ``start`` is a model of the same size to go on from."""
-
-    hidden: int = 192
-    layers: int = 5
-    heads: int = 4
-    feed_forward: int = 480
-    vocabulary: int = 3072
-    rope_theta: float = 1e5
-    seed: int = 11
-    steps: int = 3600
-    documents_per_step: int = 4
-    questions_per_document: int = 12
-    learning_rate: float = 1.5e-3
-    warmup_steps: int = 40
-    decay_share: float = 0.3
-    weight_decay: float = 0.05
-    induction: bool = True
-    start: str | None = None
-
-    def rate(self, step: int) -> float:
-        """Learning rate at a step: warm-up, plateau, linear decay to a twentieth over the last ``decay_share``."""
-        if step < self.warmup_steps:
-            return self.learning_rate * (step + 1) / self.warmup_steps
-        left = (self.steps - step) / max(self.decay_share * self.steps, 1)
-        return self.learning_rate * max(min(1.0, left), 0.05)
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of the curriculum.
-
-    Attributes:
-        until: the first step that no longer belongs to it.
-        tables: least and most of a schema.
-        columns: most of a table.
-        shares: of refinements and of selections among the tasks.
-        skip: most positions that are left out, see :func:`askguru_lib.training.corpus.pack`.
-        by_comment: share of documents in the words of comments alone.
-        elsewhere: share of documents in another dialect than SQLite.
-        links: share of documents whose prompts link the question's words to the schema.
-        tokens: most of a document: the longest that the part's schemas and questions make must fit, or the model never
-            reads a long schema.
-        alike: all documents of a step have the same number of tables, so that no process waits long for another.
-    """
-
-    until: float
-    tables: tuple[int, int]
-    columns: int
-    shares: tuple[float, float] = (0.0, 0.0)
-    skip: int = 0
-    by_comment: float = 0.0
-    links: float = 0.0
-    elsewhere: float = 0.0
-    tokens: int = 2400
-    alike: bool = False
-
-
-LINKED = 0.85
-"""Share of documents whose prompts have links: the model is to read prompts without them, too."""
-CURRICULUM = (
-    Part(430, (1, 3), 6, links=LINKED),
-    Part(1440, (2, 5), 8, (0.06, 0.03), 300, 0.2, links=LINKED, elsewhere=0.15, tokens=3200, alike=True),
-    Part(3000, (3, 7), 9, (0.08, 0.04), 500, 0.2, links=LINKED, elsewhere=0.15, tokens=3400, alike=True),
-    Part(math.inf, (4, 9), 9, (0.08, 0.04), 500, 0.2, links=LINKED, elsewhere=0.15, tokens=3800, alike=True),
-)
-"""Small schemas until copying works, then schemas as long as real ones."""
 
 
 def build_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase) -> MistralForCausalLM:
@@ -133,121 +62,10 @@ def build_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase) -> Mistr
     return model
 
 
-def document_loss(model: MistralForCausalLM, document: Document, device: str = "cpu") -> torch.Tensor:
-    """Summed weighted loss ÷ summed weights."""
-    hidden, targets, weights = _read(model, document, device)
-    with torch.autocast(device, dtype=torch.bfloat16, enabled=multiplies_bf16(device)):
-        total: torch.Tensor = WeightedLoss.apply(hidden, model.lm_head.weight, targets, weights)
-    return total / weights.sum()
-
-
-class WeightedLoss(torch.autograd.Function):
-    """Summed weighted cross-entropy of an output layer ``[vocabulary, width]``, some hundred positions at a time.
-
-    The gradient is made on the way, so the probabilities are computed once and never lie in memory as a whole; with a
-    vocabulary sixteen times as wide as the model that is what the output layer costs.
-    """
-
-    ROWS = 512
-
-    @staticmethod
-    def forward(
-        ctx: Any, hidden: torch.Tensor, head: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
-    ) -> torch.Tensor:
-        device = hidden.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
-        states, matrix = hidden.to(dtype), head.to(dtype)
-        of_states, of_head = torch.empty_like(states), torch.zeros_like(head)
-        total = torch.zeros((), device=hidden.device, dtype=torch.promote_types(dtype, torch.float32))
-        for start in range(0, len(states), WeightedLoss.ROWS):
-            here = slice(start, start + WeightedLoss.ROWS)
-            scores = torch.mm(states[here], matrix.T).to(total.dtype)
-            scores -= scores.amax(-1, keepdim=True)
-            chosen = scores.gather(1, targets[here, None])[:, 0]
-            sums = scores.exp_().sum(-1)
-            total += torch.dot(weights[here].to(total.dtype), sums.log() - chosen)
-            scores *= (weights[here] / sums)[:, None]
-            gradient = scores.scatter_add_(1, targets[here, None], -weights[here, None].to(total.dtype)).to(dtype)
-            of_states[here] = torch.mm(gradient, matrix)
-            of_head += torch.mm(gradient.T, states[here])
-        ctx.save_for_backward(of_states.to(hidden.dtype), of_head)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None]:
-        of_states, of_head = ctx.saved_tensors
-        return gradient * of_states, gradient * of_head, None, None
-
-
-def _read(
-    model: MistralForCausalLM, document: Document, device: str
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Last hidden states, next tokens and their weights (0 where a document is filled up)."""
-    length = len(document.ids)
-    filled = (0, rounded(length) - length)
-    ids = torch.from_numpy(np.pad(document.ids, filled)).to(device)[None]
-    positions = torch.from_numpy(np.pad(document.positions, filled)).to(device)[None]
-    rows = [RowLayout.of(torch.from_numpy(document.segments).to(device))]
-    with torch.autocast(device, dtype=torch.bfloat16, enabled=multiplies_bf16(device)):
-        hidden = model.model(input_ids=ids, position_ids=positions, rows=rows, use_cache=False).last_hidden_state[0]
-    weights = torch.from_numpy(np.pad(document.weights, filled)).to(device)
-    return hidden, ids[0].roll(-1), weights.roll(-1)
-
-
-def _groups(model: nn.Module, recipe: BaseRecipe) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module, recipe: BaseRecipe) -> list[dict[str, Any]]:
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim == 1]
     return [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-
-
-def stream(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase, step: int, place: int) -> Document:
-    """Document ``place`` of ``step``: small schemas first, then longer ones, unless the model knows schemas already."""
-    rng = random.Random(f"{recipe.seed}/{step}/{place}")
-    part = CURRICULUM[-1] if recipe.start else next(p for p in CURRICULUM if step < p.until)
-    tables = part.tables
-    if part.alike:
-        tables = (random.Random(f"{recipe.seed}/{step}").randint(*tables),) * 2
-    return random_document(tokenizer, rng, questions=recipe.questions_per_document, tables=tables,
-                           max_columns=part.columns, shares=part.shares, max_skip=part.skip,
-                           by_comment=part.by_comment, links=part.links, elsewhere=part.elsewhere,
-                           max_tokens=part.tokens)  # fmt: skip
-
-
-class Documents(Dataset[Document]):
-    """The documents of one process, in order; made where they are asked for, so that workers can make them ahead."""
-
-    def __init__(
-        self, recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase, first_step: int, rank: int = 0, world: int = 1
-    ) -> None:
-        self.recipe, self.tokenizer, self.first_step = recipe, tokenizer, first_step
-        self.places = range(rank, recipe.documents_per_step, world)
-
-    def __len__(self) -> int:
-        return (self.recipe.steps - self.first_step) * len(self.places)
-
-    def __getitem__(self, number: int) -> Document:
-        step, place = divmod(number, len(self.places))
-        return stream(self.recipe, self.tokenizer, self.first_step + step, self.places[place])
-
-    def loader(self, workers: int) -> DataLoader[Document]:
-        """Every document once, in order; ``workers`` processes make them ahead of their use."""
-        return DataLoader(self, batch_size=None, num_workers=workers, prefetch_factor=8 if workers else None)
-
-
-def held_out(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase, count: int) -> list[Document]:
-    """Documents that no training step draws."""
-    return [
-        random_document(
-            tokenizer,
-            random.Random(f"{recipe.seed}/held out/{i}"),
-            tables=CURRICULUM[-1].tables,
-            max_columns=CURRICULUM[-1].columns,
-            shares=(0, 0),
-            links=1.0,
-            max_tokens=CURRICULUM[-1].tokens,
-        )
-        for i in range(count)
-    ]
 
 
 def train_rank(
@@ -263,7 +81,7 @@ def train_rank(
     tokenizer = AutoTokenizer.from_pretrained(out)
     model = build_model(recipe, tokenizer)
     nn.Module.to(model, device)
-    optimizer = torch.optim.AdamW(_groups(model, recipe), lr=recipe.learning_rate, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(parameter_groups(model, recipe), lr=recipe.learning_rate, betas=(0.9, 0.98))
     start = _resume(out, model, optimizer)
     if rank == 0:
         _cut_log(out, start)
@@ -326,21 +144,6 @@ def _spread(flat: torch.Tensor, model: nn.Module) -> None:
         if p.grad is not None:
             p.grad.copy_(flat[at : at + p.numel()].view_as(p))
             at += p.numel()
-
-
-@torch.no_grad()
-def exact_match(model: MistralForCausalLM, documents: list[Document], device: str = "cpu") -> float:
-    """Share of held-out answers of which every token is the likeliest: what greedy decoding would write to the
-    letter."""
-    right = count = 0
-    for document in documents:
-        hidden, targets, weights = _read(model, document, device)
-        with torch.autocast(device, dtype=torch.bfloat16, enabled=multiplies_bf16(device)):
-            likeliest = model.lm_head(hidden).argmax(-1)
-        wrong = ((likeliest != targets) & (weights >= 1)).cpu().numpy()[: len(document.ids) - 1]
-        count += int(document.segments.max())
-        right += int(document.segments.max()) - len(set(document.segments[1:][wrong].tolist()))
-    return right / max(count, 1)
 
 
 def save_model(model: MistralForCausalLM, out: Path) -> None:
