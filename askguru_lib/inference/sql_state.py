@@ -17,6 +17,7 @@ DIGITS = frozenset("0123456789")
 INSIDE_WORD = LETTERS | DIGITS | {"$", "#"}
 OPERATORS = frozenset("+-*/%<>=!|&~:")
 SPACE = frozenset(" \t\r\n")
+QUOTES = frozenset("'\"`")
 ANYTHING = "*"
 LONGEST_NAME = 40
 SCHEMA_DOT = "schema."

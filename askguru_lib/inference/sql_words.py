@@ -54,6 +54,8 @@ BEFORE_QUERY = _set("all any some")
 """Words between an operator and a query, which SQLite does not know."""
 NEEDS_BRACKET = _set("exists in any some over filter within using extract with values cast")
 """Words that cannot do without a bracket behind them."""
+BEFORE_BRACKET = _set("over filter")
+"""Words whose bracket is read in a way of its own."""
 BEFORE_FIRST = _set("distinct all")
 """Words before the first operand of a SELECT or of a call."""
 IN_BRACKETS = {
