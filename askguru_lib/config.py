@@ -227,6 +227,14 @@ class InferenceConfig(Section):
     )
     max_refine_attempts: int = Field(3, ge=0, description="Repairs of one query before giving up.")
     use_critic: bool = Field(True, description="A critic chooses among candidates; else a majority vote.")
+    coverage_penalty: float = Field(
+        3.0,
+        ge=0,
+        description="Nats that a candidate loses with the critic for each name or number of the question it lacks.",
+    )
+    critic_reads: bool = Field(
+        True, description="The critic has the model read results; false: it only checks what queries use."
+    )
     limit: int | None = Field(None, ge=1, description="Only the first so many test questions of each set.")
     base_url: str | None = Field(
         None,

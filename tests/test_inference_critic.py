@@ -193,6 +193,39 @@ def test_reference_defect_critic_cannot_be_switched_off() -> None:
     assert choose(judge, SQLS, [ONE, TWO, SAME, FAILED, EMPTY]).method == "majority"
 
 
+CITY = ["SELECT name FROM customers", "SELECT name FROM customers ORDER BY city"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "index", "method"),
+    [
+        ({}, {}, 1, "critic"),
+        ({"coverage_penalty": 0.0}, {}, 0, "critic"),
+        ({}, {"reads": False}, 1, "check"),
+        ({"critic_reads": False}, {}, 1, "check"),
+        ({}, {"enabled": False}, 0, "majority"),
+    ],
+    ids=["all", "without the check", "without reading", "without reading, by parameter", "the vote alone"],
+)
+def test_a_query_that_uses_what_the_question_says_beats_a_likelier_one(settings, options, index, method) -> None:
+    judge = Judge(CITY[0], bias=0.0)
+    judge.config = small_config(**settings)
+    item = {"question": "names of customers by city", "db_schema": shop().to_mschema(), "candidates": CITY,
+            "results": [ONE, TWO], "weights": [1.0, 0.3]}  # fmt: skip
+    [chosen] = SQLCritic(judge, **options).select_many([item])
+    assert (chosen.index, chosen.method) == (index, method)
+    assert bool(judge.prompts) == (method == "critic")
+    assert item["weights"] == [1.0, 0.3]
+
+
+def test_who_speaks_for_a_group_is_the_one_that_uses_most() -> None:
+    critic = SQLCritic(Judge())
+    item = {"question": "names of customers by city", "db_schema": shop().to_mschema(), "candidates": CITY,
+            "results": [ONE, SAME], "weights": [1.0, 0.3]}  # fmt: skip
+    assert critic.groups(item) == [[1, 0]]
+    assert critic.weigh(item) == pytest.approx([math.exp(-3), 0.3])
+
+
 def test_nothing_to_choose_costs_nothing() -> None:
     judge = Judge()
     assert choose(judge, SQLS[:2], [FAILED, ONE]).index == 1

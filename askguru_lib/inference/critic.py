@@ -1,10 +1,13 @@
 """Choosing among candidates: a vote by execution result, or a critic that reads the results.
 
 Candidates are executed and grouped by equal results. What a candidate counts is its probability: summed over a group it
-is the probability that the model gives to a *result*, however it is spelt. One candidate per group is put before the
-critic. It answers with a letter, so its opinion is read from the probabilities of the letters after one forward pass;
-every group stands once at every position, so that position does not matter. Vote and opinion are multiplied, as prior
-and likelihood: the critic decides what the vote leaves open.
+is the probability that the model gives to a *result*, however it is spelt. That is the vote.
+
+The critic looks at what a vote does not see. It checks which query uses what the question says
+(:mod:`askguru_lib.inference.coverage`), and lets a candidate count less for everything that it leaves out. And it reads
+results: one candidate per group is put before a model that answers with a letter, so the opinion is read from the
+probabilities of the letters after one forward pass; every group stands once at every position, so that position does
+not matter. Vote, check and opinion are multiplied, as prior and likelihoods.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from askguru_lib.databases.executor import Executor, Result
 from askguru_lib.errors import InferenceError
 from askguru_lib.evaluation.matching import ex
 from askguru_lib.inference.backend import Backend
+from askguru_lib.inference.coverage import unused
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,8 @@ class Selection:
     Attributes:
         index, sql: the chosen candidate.
         scores: one per candidate, summing to 1 over groups; candidates with equal results have equal scores.
-        method: ``critic``, ``majority`` or ``only`` (there was nothing to choose).
+        method: ``critic`` (it read the results), ``check`` (it only compared queries with the question), ``majority``
+            or ``only`` (there was nothing to choose).
     """
 
     index: int
@@ -108,17 +113,23 @@ def majority_vote(
 
 
 class SQLCritic:
-    """Chooses the candidate that a model trained on selection finds most convincing.
+    """Chooses the candidate that uses what the question says, and whose result a model finds most convincing.
 
     Args:
         generator: its model was trained on the ``sql_select`` task.
         enabled: False falls back to the vote; by default the configuration's ``use_critic``.
-        max_groups: only the groups with the most votes are put before the critic; it was trained on up to four.
+        max_groups: only the groups with the most votes are put before the model; it was trained on up to four.
+        reads: False leaves the model out, so that only the check is added to the vote; by default the configuration's
+            ``critic_reads``.
     """
 
-    def __init__(self, generator: Backend, enabled: bool | None = None, max_groups: int = 4) -> None:
+    def __init__(
+        self, generator: Backend, enabled: bool | None = None, max_groups: int = 4, reads: bool | None = None
+    ) -> None:
+        settings = generator.config.inference
         self.generator = generator
-        self.enabled = generator.config.inference.use_critic if enabled is None else enabled
+        self.enabled = settings.use_critic if enabled is None else enabled
+        self.reads = settings.critic_reads if reads is None else reads
         self.max_groups = max_groups
 
     def select_best_candidate(
@@ -163,11 +174,12 @@ class SQLCritic:
             if not found or found != run:
                 raise InferenceError(f"{found} candidates and {run} results", where=f"item {number}, 'results'",
                                      hint="execute every candidate; at least one is needed")  # fmt: skip
-        plans = [self.groups(item) for item in items]
+        items = [{**item, "weights": self.weigh(item)} for item in items]
+        plans = [self._grouped(item) for item in items]
         prompts: list[str] = []
         places: list[tuple[int, tuple[int, ...]]] = []
         for i, (item, groups) in enumerate(zip(items, plans, strict=True)):
-            if self.enabled and len(groups) > 1:
+            if self.enabled and self.reads and len(groups) > 1:
                 for order in rotations(len(groups)):
                     prompts.append(self.prompt(item, [groups[g][0] for g in order]))
                     places.append((i, order))
@@ -199,13 +211,28 @@ class SQLCritic:
             candidates=[(item["candidates"][c], item["results"][c].preview(rows)) for c in shown],
         )
 
-    def groups(self, item: Mapping[str, Any]) -> list[list[int]]:
-        """The groups that the critic is to see, most votes first; an empty result only if there is no other.
+    def weigh(self, item: Mapping[str, Any]) -> list[float]:
+        """What each candidate counts: as in the vote, less ``coverage_penalty`` nats for all that it leaves unused."""
+        weights = list(item.get("weights") or [1.0] * len(item["candidates"]))
+        penalty = self.generator.config.inference.coverage_penalty
+        if not self.enabled or not penalty:
+            return weights
+        missing = unused(
+            item["candidates"], item["question"], item["db_schema"], item.get("evidence") or "", item.get("values"),
+            item.get("dialect", "sqlite"),
+        )  # fmt: skip
+        return [weight * math.exp(-penalty * len(words)) for weight, words in zip(weights, missing, strict=True)]
 
-        Neither their order nor who speaks for a group depends on the order in which the candidates came: by votes,
+    def groups(self, item: Mapping[str, Any]) -> list[list[int]]:
+        """The groups that the critic is to see, the weightiest first; an empty result only if there is no other.
+
+        Neither their order nor who speaks for a group depends on the order in which the candidates came: by weight,
         then by the query's text.
         """
-        dialect, weights = item.get("dialect", "sqlite"), _weights(item)
+        return self._grouped({**item, "weights": self.weigh(item)})
+
+    def _grouped(self, item: Mapping[str, Any]) -> list[list[int]]:
+        dialect, weights = item.get("dialect", "sqlite"), item["weights"]
         groups = group_by_result(item["candidates"], item["results"], dialect)
         groups = [g for g in groups if item["results"][g[0]].rows] or groups
         texts = {i: (normalize_sql(item["candidates"][i], dialect), item["candidates"][i]) for g in groups for i in g}
@@ -213,11 +240,11 @@ class SQLCritic:
         return sorted(groups, key=lambda g: (-sum(weights[i] for i in g), texts[g[0]]))[: self.max_groups]
 
     def _decide(self, item: Mapping[str, Any], groups: list[list[int]], opinion: list[float] | None) -> Selection:
-        candidates, weights = list(item["candidates"]), _weights(item)
+        candidates, weights = list(item["candidates"]), item["weights"]
         shares = [sum(weights[i] for i in g) for g in groups]
         if opinion is None:
             index = majority_vote(candidates, item["results"], item.get("dialect", "sqlite"), weights)
-            method = "only" if len(groups) < 2 else "majority"
+            method = "only" if len(groups) < 2 else "check" if self.enabled else "majority"
         else:
             shares = [share * said for share, said in zip(shares, opinion, strict=True)]
             index, method = groups[max(range(len(groups)), key=shares.__getitem__)][0], "critic"
@@ -226,10 +253,6 @@ class SQLCritic:
             for i in group:
                 scores[i] = share / total
         return Selection(index, candidates[index], tuple(scores), method)
-
-
-def _weights(item: Mapping[str, Any]) -> list[float]:
-    return list(item.get("weights") or [1.0] * len(item["candidates"]))
 
 
 def rotations(n: int) -> list[tuple[int, ...]]:

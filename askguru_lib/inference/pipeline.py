@@ -72,7 +72,8 @@ def answer_and_choose(
     lines = answer_candidates(test_set, several, _beside(out_path, "candidates"), config, desc=desc and "candidates")
     critic = SQLCritic(generator)
     candidates = [[c["sql"] for c in line["candidates"]] for line in lines]
-    settings = ["choose", critic.enabled, repair, *_settings(generator)]
+    judging = [critic.enabled, critic.reads, config.inference.coverage_penalty]
+    settings = ["choose", *judging, repair, *_settings(generator)]
     file = PredictionFile(out_path, test_set, _asked(test_set, candidates, generator), settings)
 
     def choose(part: Sequence[int]) -> dict[int, dict[str, Any]]:
