@@ -2,11 +2,11 @@
 
     python benchmarks/bench_choice.py [--run runs/tiny] [--questions 100]
 
-Reads a finished run (chapters 03 to 07, or ``askguru train``) and has its adapter write candidates for training questions
-that assembly left over: synthesised ones on the targets, and hand-written ones on any database. *Random* questions are
-asked on databases drawn at random, which neither the adapter nor its base has seen, and only those whose gold returns
-rows. Execution accuracy of the first candidate, of the vote, of the vote with a check at each penalty, and of a perfect
-choice.
+Reads a finished run (chapters 03 to 07, or ``askguru train``) and has its adapter write candidates for training
+questions that assembly left over: synthesised ones on the targets, and hand-written ones on any database. *Random*
+questions are asked on databases drawn at random, which neither the adapter nor its base has seen, and only those whose
+gold returns rows. Execution accuracy of the first candidate, of the vote, of the vote with a check at each penalty, and
+of a perfect choice.
 """
 
 from __future__ import annotations
