@@ -92,7 +92,8 @@ class Vocabulary:
         special |= set(tokenizer.all_special_ids)
         self.texts = [None if i in special else _token_bytes(tokenizer, i) for i in range(size)]
         self.words, self.quoting, self.others = Node(), Node(), Node()
-        self.short: list[tuple[str, int]] = []
+        self._short: list[tuple[str, int]] = []
+        self._aliases: dict[str, Tensor] = {}
         masks = torch.zeros(5, size, dtype=torch.bool)
         self.none, self.inside, self.start, self.digits, self.without_quote = masks
         self.lengths = torch.zeros(size, dtype=torch.long)
@@ -113,7 +114,15 @@ class Vocabulary:
             self.inside[token] = text.isascii()
             self.start[token] = text.isascii() and text[0] in LETTERS
             if len(text) <= 4:
-                self.short.append((text.lower(), token))
+                self._short.append((text.lower(), token))
+
+    def short_aliases(self, word: str) -> Tensor:
+        """Mask of the tokens with which a word goes on as, or ends, a letter with or without a number."""
+        if word not in self._aliases:
+            mask = self.none.clone()
+            mask[[t for text, t in self._short if FORWARD_ALIAS.fullmatch(word + text)]] = True
+            self._aliases[word] = mask
+        return self._aliases[word]
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase) -> Vocabulary:
@@ -186,7 +195,6 @@ class SchemaConstraint(LogitsProcessor):
         self.prompt_length = prompt_length
         self._masks: dict[State, Tensor] = {}
         self._words: dict[tuple[Words, str], Tensor] = {}
-        self._aliases: dict[str, Tensor] = {}
         self._boundaries: dict[tuple[Any, ...], Tensor] = {}
         self._after: dict[tuple[State, int], State | None] = {}
 
@@ -235,7 +243,7 @@ class SchemaConstraint(LogitsProcessor):
         for group in names:
             mask |= self._along(group, word)
         if place.forward and len(word) < 4:
-            mask |= self._short_aliases(word)
+            mask |= vocabulary.short_aliases(word)
             for alias in place.top.exposed[:-1] if place.want in ALIASABLE else ():
                 # A shorter one that is taken can still become another one by going on.
                 if len(alias) == 3 and FORWARD_ALIAS.fullmatch(alias) and alias.startswith(word):
@@ -250,18 +258,9 @@ class SchemaConstraint(LogitsProcessor):
         if key not in self._words:
             mask = self.vocabulary.none.clone()
             if not word or word in group.beginnings:
-                for known in group.words:
-                    if known.startswith(word):
-                        mask[self.vocabulary.words.along(known[len(word) :])] = True
+                mask[[t for rest in group.after(word) for t in self.vocabulary.words.along(rest)]] = True
             self._keep(self._words, key, mask)
         return self._words[key]
-
-    def _short_aliases(self, word: str) -> Tensor:
-        if word not in self._aliases:
-            mask = self.vocabulary.none.clone()
-            mask[[t for text, t in self.vocabulary.short if FORWARD_ALIAS.fullmatch(word + text)]] = True
-            self._aliases[word] = mask
-        return self._aliases[word]
 
     def _with_boundary(self, state: State) -> Tensor:
         """Tokens that hold a blank, a mark or a quote: found by walking their trie with the scanner."""

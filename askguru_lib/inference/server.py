@@ -162,8 +162,10 @@ class ServerGenerator(Backend):
         reply = self.chat.ask(prompt, max_tokens=1, temperature=0, logprobs=True, top_logprobs=TOP_LOGPROBS)
         said = _logprobs(reply.choices[0])
         if not said or not said[0].top_logprobs:
-            raise self.chat.error("the server gives no log-probabilities, which a critic's opinion is read from",
-                                  "set inference.use_critic: false (--use_critic false): a majority vote")  # fmt: skip
+            raise self.chat.error(
+                "the server gives no log-probabilities, which a critic's opinion is read from",
+                "set inference.critic_reads: false, or for a plain vote use_critic: false (--use_critic false)",
+            )
         listed = [(t.token.strip(" ▁\n"), math.exp(t.logprob)) for t in said[0].top_logprobs]
         least = min(min(p for _, p in listed), 1 - math.fsum(p for _, p in listed))
         shares = {o: math.fsum(p for token, p in listed if token == o) for o in options}

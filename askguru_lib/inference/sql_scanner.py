@@ -118,14 +118,19 @@ class Scanner(WordReader):
 
     def _longer(self, state: State, char: str) -> State | None:
         word, place = state.word + char.lower(), state.place
-        written = spelling(state.quote, char)
         if place.want == "name":
-            possible = len(word) <= LONGEST_NAME and char < "\x80"
+            known, plain = len(word) <= LONGEST_NAME and char < "\x80", False
         else:
-            keywords, *names = place.lexicon.begin
-            possible = (written != "mixed" and word in keywords.beginnings) or any(word in n.beginnings for n in names)
-            possible = possible or (place.forward and FORWARD_ALIAS.fullmatch(word) is not None)
-        return State("word", word, written, state.last, place) if possible else None
+            # Most words are refused here, tens of thousands for a schema's masks: how they are written is asked last.
+            begin = place.lexicon.begin
+            known, plain = False, word in begin[0].beginnings
+            for names in begin[1:]:
+                known = known or word in names.beginnings
+            known = known or (place.forward and FORWARD_ALIAS.fullmatch(word) is not None)
+        if not known and not plain:
+            return None
+        written = spelling(state.quote, char)
+        return State("word", word, written, state.last, place) if known or written != "mixed" else None
 
     def _gap(self, state: State, char: str) -> State | None:
         place = state.place

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
@@ -33,6 +34,8 @@ ALIASABLE = frozenset({"after_table", "after_twin"})
 COLLECTING, AGGREGATE, WINDOW = "collecting call", "aggregate call", "window call"
 CALLS = ("call", COLLECTING, AGGREGATE, WINDOW)
 """Kinds of brackets behind a function's name."""
+GATHERING = frozenset({COLLECTING, AGGREGATE, WINDOW})
+"""Those that make one value of several rows."""
 NONE: frozenset[str] = frozenset()
 NO_NEED: frozenset[frozenset[str]] = frozenset()
 NEED = frozenset({NONE})
@@ -72,8 +75,17 @@ class Words:
     __slots__ = ("beginnings", "words")
 
     def __init__(self, words: frozenset[str]) -> None:
-        self.words = frozenset(w for w in words if PLAIN.fullmatch(w))
+        self.words = tuple(sorted(w for w in words if PLAIN.fullmatch(w)))
         self.beginnings = frozenset(w[:i] for w in self.words for i in range(1, len(w) + 1))
+
+    def after(self, beginning: str) -> list[str]:
+        """How each word that begins like that goes on."""
+        found = []
+        for word in self.words[bisect_left(self.words, beginning) :]:
+            if not word.startswith(beginning):
+                break
+            found.append(word[len(beginning) :])
+        return found
 
     @classmethod
     @lru_cache(maxsize=4096)
@@ -144,7 +156,11 @@ class Place:
         self.scope = _scope(frames)
         self.unmet = _unmet(frames[-1], self.scope)
         operand = want in OPERANDS and not qualifier
-        top, nearest = frames[-1], frames[nearest_select(frames)]
+        top, inner = frames[-1], nearest_select(frames)
+        nearest, calls = frames[inner], sum(frame.kind in GATHERING for frame in frames[inner + 1 :])
+        # One aggregate within another is a sum of sums over a window. A window function stands in none.
+        aggregates = nearest.clause in HOLDS_AGGREGATES and calls < 2
+        windows = nearest.clause in HOLDS_WINDOWS and not calls
         source = want == "table" and top.kind == "select"
         self.lexicon = lexicon(
             Situation(
@@ -160,17 +176,13 @@ class Place:
                 owed=nearest.joined if operand and nearest.owes else "",
                 deep=is_deep(frames),
                 full=len(top.exposed) >= MOST_TABLES,
-                aggregates=operand and _fits(frames, HOLDS_AGGREGATES, 2),
-                windows=operand and _fits(frames, HOLDS_WINDOWS, 1),
+                aggregates=operand and aggregates,
+                windows=operand and windows,
             )
         )
         # Brackets between the last two and the query decide only by how many calls of which kind they are.
         query = nearest.clause, nearest.joined, nearest.owes
-        functions = (
-            _fits(frames, HOLDS_AGGREGATES, 2),
-            _fits(frames, HOLDS_AGGREGATES, 1),
-            _fits(frames, HOLDS_WINDOWS, 1),
-        )
+        functions = aggregates, aggregates and not calls, windows
         self.forward = want in ("after_table", "after_twin") or (operand and self.scope is None)
         # Before FROM it matters whether a need exists, not which: no token holds a whole FROM clause. Inside FROM it
         # matters which, because a token may end the table's name and begin the next clause.
@@ -215,9 +227,11 @@ def spelling(before: str, char: str) -> str:
     """
     if not char.isalpha():
         return before
-    if char.isupper():
-        return {"": "capital", "capital": "upper", "upper": "upper"}.get(before, "mixed")
-    return {"": "lower", "lower": "lower", "capital": "title", "title": "title"}.get(before, "mixed")
+    return (_AFTER_CAPITAL if char.isupper() else _AFTER_SMALL).get(before, "mixed")
+
+
+_AFTER_CAPITAL = {"": "capital", "capital": "upper", "upper": "upper"}
+_AFTER_SMALL = {"": "lower", "lower": "lower", "capital": "title", "title": "title"}
 
 
 def _scope(frames: tuple[Frame, ...]) -> tuple[str, ...] | None:
@@ -252,17 +266,6 @@ def is_deep(frames: Sequence[Frame]) -> bool:
 def nearest_select(frames: Sequence[Frame]) -> int:
     """Index of the innermost query."""
     return max((i for i, frame in enumerate(frames) if frame.kind == "select"), default=0)
-
-
-def _fits(frames: Sequence[Frame], clauses: frozenset[str], depth: int) -> bool:
-    """Whether an aggregate may stand here: by the clause, and in fewer than ``depth`` of its own kind.
-
-    One within another is a sum of sums over a window. A window function stands in none, and in no other one.
-    """
-    nearest = nearest_select(frames)
-    around = [frame.kind for frame in frames[nearest + 1 :]]
-    calls = sum(kind in (COLLECTING, AGGREGATE, WINDOW) for kind in around)
-    return frames[nearest].clause in clauses and calls < depth
 
 
 def as_bytes(text: str) -> str:
