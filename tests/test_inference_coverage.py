@@ -42,7 +42,7 @@ SCHEMA = shop().to_mschema()
         ("3 customers", "SELECT name FROM customers LIMIT 30", ("3",)),
         ("customers above 1,500.50", "SELECT name FROM customers WHERE city > 1500.5", ()),
         ("customers of 2022", "SELECT name FROM customers WHERE city >= '2022-01-01'", ()),
-        ("customers of 2022", "SELECT name FROM customers WHERE city >= '2021-01-01'", ("2022",)),
+        ("in 2022, how many customers?", "SELECT COUNT(*) FROM customers WHERE city >= '2021-01-01'", ("2022",)),
         ("discount of 15 %", 'SELECT 1 FROM "order lines" WHERE discount = 0.15', ()),
         ("customers in Oslo", "SELECT name FROM customers WHERE city = 'Oslo'", ()),
         ("customers in Oslo", "SELECT name FROM customers WHERE city LIKE '%OSLO%'", ()),

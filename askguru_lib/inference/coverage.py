@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-import sqlglot
 from sqlglot import exp
 
 from askguru_lib.data.linking import Mention, Values, is_m_schema, schema_links
-from askguru_lib.data.trees import SQLGLOT_DIALECTS
+from askguru_lib.data.trees import shared_tree
 
-_NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?!\w)")
+_NUMBER = re.compile(r"(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?(?!\w)")
 _DIGITS = re.compile(r"\d+(?:\.\d+)?")
 
 
@@ -80,9 +79,8 @@ class _Query:
 
 @lru_cache(maxsize=4096)
 def _read(sql: str, dialect: str) -> _Query | None:
-    try:
-        tree = sqlglot.parse_one(sql, dialect=SQLGLOT_DIALECTS.get(dialect, dialect))
-    except (sqlglot.errors.SqlglotError, RecursionError):
+    tree = shared_tree(sql, dialect)
+    if tree is None:
         return None
     literals = list(tree.find_all(exp.Literal))
     return _Query(
