@@ -82,8 +82,8 @@ def base_of(adapter: Path) -> str:
     Raises:
         MissingArtifactError: the folder holds no adapter.
     """
-    if note := read_note(adapter):
-        return note["name_or_path"]
+    if name := read_note(adapter).get("name_or_path"):
+        return name
     settings = adapter / "adapter_config.json"
     if not settings.is_file():
         raise MissingArtifactError("no adapter there", where=str(adapter), hint="train one first: askguru train")

@@ -9,9 +9,6 @@ Text is scanned as UTF-8 bytes, one character per byte, because a token may end 
 
 from __future__ import annotations
 
-from functools import lru_cache
-
-from askguru_lib.databases.m_schema import MSchema
 from askguru_lib.inference.sql_state import (
     AGGREGATE,
     ANYTHING,
@@ -48,19 +45,7 @@ ENDS_BEFORE_SIGN = frozenset({"=", "<", ">", "<=", ">=", "<>", "!=", "==", "+", 
 
 
 class Scanner(WordReader):
-    """Scans SQL against one schema.
-
-    Args:
-        schema: tables and columns that exist.
-        dialect: decides which functions and keywords are known.
-        first_words: how a query may begin.
-    """
-
-    def __init__(
-        self, schema: MSchema, dialect: str = "sqlite", first_words: tuple[str, ...] = ("select", "with")
-    ) -> None:
-        super().__init__(schema, dialect, first_words)
-        self._ended = lru_cache(maxsize=20_000)(self.complete)
+    """Scans SQL against one schema, character by character; made as a :class:`.WordReader`."""
 
     def scan(self, text: str) -> State | None:
         """State after a whole text; None when it names something that does not exist."""
@@ -81,7 +66,7 @@ class Scanner(WordReader):
         if mode == "word":
             if char in INSIDE_WORD:
                 return self._longer(state, char)
-            done = self._ended(state, char if char in ".(" or char in QUOTES else " ")
+            done = self.ended(state, char if char in ".(" or char in QUOTES else " ")
             return None if done is None else self._gap(done, char)
         if mode == "gap":
             return self._gap(state, char)

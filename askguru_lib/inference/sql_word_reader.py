@@ -5,6 +5,7 @@ Moves go from state to state; which characters make a word is the business of :m
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from askguru_lib.databases.m_schema import MSchema
@@ -73,6 +74,7 @@ class WordReader:
             for column in columns:
                 self.owners[column] = self.owners.get(column, frozenset()) | {table}
         self.lexicons = Lexicons(self.tables, self.schema_names, dialect, frozenset(first_words))
+        self.ended = lru_cache(maxsize=20_000)(self._complete)
         self._places: dict[tuple[Any, ...], Place] = {}
         self.initial = State("gap", "", "", "", self.place("start", "", (Frame("select", "start"),), ()))
 
@@ -93,7 +95,7 @@ class WordReader:
             )  # fmt: skip
         return State("gap", "", "", last, place)
 
-    def complete(self, state: State, following: str) -> State | None:
+    def _complete(self, state: State, following: str) -> State | None:
         """The word has ended: what was it?"""
         word, place = state.word, state.place
         want, lexicon = place.want, place.lexicon
