@@ -24,9 +24,10 @@ from transformers import AutoTokenizer, LogitsProcessorList, PreTrainedTokenizer
 from askguru_lib.databases import samples
 from askguru_lib.databases.m_schema import MSchema
 from askguru_lib.inference import constraints
-from askguru_lib.inference.constraints import SchemaConstraint, Vocabulary
+from askguru_lib.inference.constraints import SchemaConstraint
 from askguru_lib.inference.generation import Generator, question_prompt
 from askguru_lib.inference.sql_scanner import Scanner
+from askguru_lib.inference.vocabulary import Vocabulary
 
 EXIST = """
 SELECT name FROM customers

@@ -69,7 +69,7 @@ class Scanner(WordReader):
             done = self.ended(state, char if char in ".(" or char in QUOTES else " ")
             return None if done is None else self._gap(done, char)
         if mode == "gap":
-            return self._gap(state, char)
+            return self._longer(state, char) if char in LETTERS else self._gap(state, char)
         if mode == "string":
             return state._replace(mode="string_end") if char == "'" else state
         if mode == "string_end":

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from askguru_lib.inference.sql_words import HOLDS_AGGREGATES, HOLDS_WINDOWS
 
@@ -139,10 +139,9 @@ class Situation(NamedTuple):
 class Place:
     """What changes only from word to word: what is expected (``want``), open brackets, the query's own names.
 
-    Places are made once per scanner (:meth:`Scanner.place`) and compared by identity.
+    Places are made once per scanner (:meth:`Scanner.place`) and compared by identity. Most are only passed by, so what
+    takes its time is computed when it is asked for.
     """
-
-    __slots__ = ("forward", "frames", "lexicon", "names", "qualifier", "scope", "unmet", "view", "want")
 
     def __init__(
         self,
@@ -152,38 +151,72 @@ class Place:
         frames: tuple[Frame, ...],
         names: tuple[tuple[str, str], ...],
     ) -> None:
+        self._lexicon = lexicon
         self.want, self.qualifier, self.frames, self.names = want, qualifier, frames, names
-        self.scope = _scope(frames)
-        self.unmet = _unmet(frames[-1], self.scope)
-        operand = want in OPERANDS and not qualifier
-        top, inner = frames[-1], nearest_select(frames)
-        nearest, calls = frames[inner], sum(frame.kind in GATHERING for frame in frames[inner + 1 :])
+
+    @property
+    def top(self) -> Frame:
+        return self.frames[-1]
+
+    @cached_property
+    def scope(self) -> tuple[str, ...] | None:
+        """Tables whose columns may be named; None while FROM has not said so, or cannot."""
+        return _scope(self.frames)
+
+    @cached_property
+    def unmet(self) -> bool:
+        """Whether a column named before FROM belongs to none of the tables that FROM names."""
+        return _unmet(self.top, self.scope)
+
+    @property
+    def _operand(self) -> bool:
+        return self.want in OPERANDS and not self.qualifier
+
+    @cached_property
+    def forward(self) -> bool:
+        """Whether an alias may stand here that nothing has declared yet."""
+        return self.want in ALIASABLE or (self._operand and self.scope is None)
+
+    @cached_property
+    def _calls(self) -> tuple[Frame, bool, bool, bool]:
+        """The innermost query; whether an aggregate may stand here, one with another in it, and a window function."""
+        inner = nearest_select(self.frames)
+        nearest, calls = self.frames[inner], sum(frame.kind in GATHERING for frame in self.frames[inner + 1 :])
         # One aggregate within another is a sum of sums over a window. A window function stands in none.
         aggregates = nearest.clause in HOLDS_AGGREGATES and calls < 2
-        windows = nearest.clause in HOLDS_WINDOWS and not calls
-        source = want == "table" and top.kind == "select"
-        self.lexicon = lexicon(
+        return nearest, aggregates, aggregates and not calls, nearest.clause in HOLDS_WINDOWS and not calls
+
+    @cached_property
+    def lexicon(self) -> Lexicon:
+        """The words that may stand here."""
+        top, operand = self.top, self._operand
+        nearest, aggregates, _, windows = self._calls
+        source = self.want == "table" and top.kind == "select"
+        return self._lexicon(
             Situation(
-                want=want,
-                qualifier=qualifier,
+                want=self.want,
+                qualifier=self.qualifier,
                 scope=self.scope if operand else None,
-                names=names,
+                names=self.names,
                 unmet=self.unmet,
                 inside=f"{top.kind}/{top.clause}",
                 starts=top.bare if source and not top.exposed and top.bare else NONE,
-                taken=_taken(want, top, self.unmet),
+                taken=_taken(self.want, top, self.unmet),
                 alone=len(top.exposed) == 1,
                 owed=nearest.joined if operand and nearest.owes else "",
-                deep=is_deep(frames),
+                deep=is_deep(self.frames),
                 full=len(top.exposed) >= MOST_TABLES,
                 aggregates=operand and aggregates,
                 windows=operand and windows,
             )
         )
+
+    @cached_property
+    def view(self) -> tuple[Any, ...]:
+        """Everything that decides which tokens may follow: places with equal views share their masks."""
+        nearest, *functions = self._calls
         # Brackets between the last two and the query decide only by how many calls of which kind they are.
         query = nearest.clause, nearest.joined, nearest.owes
-        functions = aggregates, aggregates and not calls, windows
-        self.forward = want in ("after_table", "after_twin") or (operand and self.scope is None)
         # Before FROM it matters whether a need exists, not which: no token holds a whole FROM clause. Inside FROM it
         # matters which, because a token may end the table's name and begin the next clause.
         shape = tuple(
@@ -192,15 +225,11 @@ class Place:
                 needs=(NEED if f.needs else NO_NEED) if f.clause == "select" else f.needs,
                 bare=NONE if f.exposed else f.bare,
             )
-            for f in frames[-2:]
+            for f in self.frames[-2:]
         )
         # A token may close several brackets.
-        around = tuple((f.kind, f.clause, f.resume) for f in frames[:-2])
-        self.view = (want, qualifier, shape, around, query, functions, self.unmet, self.scope, names)
-
-    @property
-    def top(self) -> Frame:
-        return self.frames[-1]
+        around = tuple((f.kind, f.clause, f.resume) for f in self.frames[:-2])
+        return (self.want, self.qualifier, shape, around, query, *functions, self.unmet, self.scope, self.names)
 
 
 class State(NamedTuple):
@@ -235,7 +264,6 @@ _AFTER_SMALL = {"": "lower", "lower": "lower", "capital": "title", "title": "tit
 
 
 def _scope(frames: tuple[Frame, ...]) -> tuple[str, ...] | None:
-    """Tables whose columns may be named; None while FROM has not said so, or cannot."""
     found: set[str] = set()
     for frame in frames:
         if frame.kind == "select" and frame.clause not in ("with", "start"):
@@ -246,7 +274,6 @@ def _scope(frames: tuple[Frame, ...]) -> tuple[str, ...] | None:
 
 
 def _unmet(top: Frame, scope: tuple[str, ...] | None) -> bool:
-    """Whether a column named before FROM belongs to none of the tables that FROM names."""
     if top.kind != "select" or not top.needs or scope is None:
         return False
     return any(not owners & set(scope) for owners in top.needs)
