@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 from sqlglot import exp
@@ -33,6 +34,9 @@ using values when where window with xor do of cast current_date current_time cur
 )
 
 
+PART_OF_NAME = re.compile(r"\b(first|middle|given) name\b|\bforename\b")
+
+
 @dataclass(frozen=True)
 class Column:
     """A column as the grammar sees it; ``kind`` is key, number, flag, date, label or category."""
@@ -48,6 +52,11 @@ class Column:
     sql_type: str = ""
 
     @property
+    def is_part_of_name(self) -> bool:
+        """Whether it is a name that many rows share, as first names are."""
+        return bool(PART_OF_NAME.search(phrasing.humanize(self.name)))
+
+    @property
     def other_words(self) -> tuple[str, ...]:
         """The phrases that are not made of words of the name alone."""
         words = set(phrasing.humanize(self.name).split())
@@ -56,9 +65,12 @@ class Column:
 
 @dataclass
 class Table:
+    """A table as the grammar sees it; ``key`` are the columns of its primary key."""
+
     name: str
     phrases: tuple[str, ...]
     columns: list[Column] = field(default_factory=list)
+    key: tuple[str, ...] = ()
 
     def of(self, *kinds: str) -> list[Column]:
         return [c for c in self.columns if c.kind in kinds]
@@ -141,6 +153,7 @@ class Grammar:
                     Column(name, column, kind, self._column_phrases(name, column, f["comment"]), tuple(f["examples"]),
                            f["nullable"] and not f["primary_key"], number, known, str(f["type"]).upper())
                 )  # fmt: skip
+            table.key = tuple(column for column, f in info["fields"].items() if f["primary_key"])
             self.tables[name] = table
         links = [
             Link(str(t), str(c), str(rt), str(rc))
@@ -148,8 +161,8 @@ class Grammar:
             if rt in self.tables and t in self.tables and t != rt
         ]
         # Where two keys lead to the same table (origin and destination), "flights of an airport" would say neither.
-        ways = Counter((link.child, link.parent) for link in links)
-        self.links = [link for link in links if ways[link.child, link.parent] == 1]
+        self._ways = Counter((link.child, link.parent) for link in links)
+        self.links = [link for link in links if self._ways[link.child, link.parent] == 1]
 
     # -- names --------------------------------------------------------------------------------------------------
 
@@ -187,9 +200,15 @@ class Grammar:
         return self.tables[self._pick(list(self.tables))]
 
     def _label(self, table: str) -> Column:
-        """What stands for a row when no column is named: its name, or else its key."""
+        """What stands for a row when no column is named: its name, or else its key.
+
+        Raises:
+            NotHere: the table has neither: half of a key names no row.
+        """
         t = self.tables[table]
-        return self._pick((t.of("label") or t.of("key") or t.columns)[:1])
+        names = sorted(t.of("label"), key=lambda c: c.is_part_of_name)
+        own = [c for c in t.columns if c.name in t.key] if t.key else t.of("key") or t.columns
+        return self._pick(names[:1] or ([] if len(t.key) > 1 else own[:1]))
 
     # -- trees --------------------------------------------------------------------------------------------------
 
@@ -253,8 +272,13 @@ class Grammar:
 
     @cached_property
     def chains(self) -> list[tuple[Link, Link]]:
-        """Two-hop paths: child → parent → grandparent."""
-        return [(a, b) for a in self.links for b in self.links if a.parent == b.child and a.child != b.parent]
+        """Two-hop paths, child → parent → grandparent, where no other key and no other such path leads there."""
+        ways = Counter(self._ways)
+        for a, b in product(self._ways, repeat=2):
+            if a[1] == b[0]:
+                ways[a[0], b[1]] += self._ways[a] * self._ways[b]
+        paths = [(a, b) for a in self.links for b in self.links if a.parent == b.child and a.child != b.parent]
+        return [(a, b) for a, b in paths if ways[a.child, b.parent] == 1]
 
     def ask(self, openings: tuple[str, ...], phrase: str) -> str:
         """A whole question around ``phrase``."""

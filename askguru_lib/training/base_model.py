@@ -14,7 +14,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -68,6 +68,30 @@ def parameter_groups(model: nn.Module, recipe: BaseRecipe) -> list[dict[str, Any
     return [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
 
 
+def build_optimizers(model: MistralForCausalLM, recipe: BaseRecipe) -> list[torch.optim.Optimizer]:
+    """AdamW for everything, or Muon for the matrices inside the layers and AdamW for the rest.
+
+    Muon (Jordan et al. 2024) makes the update of a matrix orthogonal; scaled to the size of AdamW's updates (Liu et al.
+    2025, arXiv 2502.16982) it takes the same learning rate.
+
+    Raises:
+        TrainingError: the recipe names another optimizer.
+    """
+    if recipe.optimizer not in OPTIMIZERS:
+        raise TrainingError(f"unknown optimizer {recipe.optimizer!r}", hint=f"one of {', '.join(OPTIMIZERS)}")
+    groups, hidden = parameter_groups(model, recipe), []
+    if recipe.optimizer == "muon":
+        embeddings = {id(p) for p in (model.get_input_embeddings().weight, model.get_output_embeddings().weight)}
+        hidden = [p for p in groups[0]["params"] if id(p) not in embeddings]
+        groups[0]["params"] = [p for p in groups[0]["params"] if id(p) in embeddings]
+    adamw = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98))
+    muon = [
+        torch.optim.Muon(hidden, lr=recipe.learning_rate, weight_decay=recipe.weight_decay,
+                         adjust_lr_fn="match_rms_adamw")
+    ] if hidden else []  # fmt: skip
+    return [adamw, *muon]
+
+
 def train_rank(
     rank: int, world: int, out: Path, recipe: BaseRecipe, checkpoint_every: int, rendezvous: str, workers: int = 0
 ) -> None:
@@ -81,8 +105,8 @@ def train_rank(
     tokenizer = AutoTokenizer.from_pretrained(out)
     model = build_model(recipe, tokenizer)
     nn.Module.to(model, device)
-    optimizer = torch.optim.AdamW(parameter_groups(model, recipe), lr=recipe.learning_rate, betas=(0.9, 0.98))
-    start = _resume(out, model, optimizer)
+    optimizers = build_optimizers(model, recipe)
+    start = _resume(out, model, optimizers)
     if rank == 0:
         _cut_log(out, start)
     checks = held_out(recipe, tokenizer, 12) if rank == 0 else []
@@ -101,7 +125,7 @@ def train_rank(
     for step in bar:
         if world > 1 and os.getppid() != parent:
             raise TrainingError("the process that started this one is gone", where=str(out), hint="start it again")
-        for group in optimizer.param_groups:
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             group["lr"] = recipe.rate(step)
         total = torch.zeros((), device=device)
         for document in islice(documents, len(data.places)):
@@ -119,8 +143,9 @@ def train_rank(
         if not math.isfinite(float(total)):
             raise TrainingError(f"the loss is {float(total)}", where=f"step {step}", hint="lower learning_rate")
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         smooth = float(total) if math.isnan(smooth) else 0.98 * smooth + 0.02 * float(total)
         if rank == 0:
             last = step + 1 == recipe.steps
@@ -131,7 +156,7 @@ def train_rank(
                 _log(out, step + 1, smooth, recipe.rate(step), questions / seconds, exact, mfu)
                 bar.set_postfix(loss=f"{smooth:.3f}", exact=f"{exact:.2f}")
             if (step + 1) % checkpoint_every == 0 or last:
-                _checkpoint(out, model, optimizer, step + 1, recipe)
+                _checkpoint(out, model, optimizers, step + 1, recipe)
     if rank == 0:
         save_model(model, out)
     if world > 1:
@@ -166,15 +191,17 @@ def _log(out: Path, step: int, loss: float, rate: float, speed: float, exact: fl
         f.write(json.dumps(record) + "\n")
 
 
-def _checkpoint(out: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, recipe: BaseRecipe) -> None:
+def _checkpoint(
+    out: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], step: int, recipe: BaseRecipe
+) -> None:
     path = out / "checkpoint.pt"
     part = path.with_suffix(".part")
-    torch.save(
-        {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "recipe": asdict(recipe)}, part
-    )
+    states = [optimizer.state_dict() for optimizer in optimizers]
+    torch.save({"model": model.state_dict(), "optimizers": states, "step": step, "recipe": asdict(recipe)}, part)
     part.replace(path)
 
 
+OPTIMIZERS = ("adamw", "muon")
 MAY_CHANGE = {"steps", "decay_share"}
 """Of a recipe, when a run goes on: how long it lasts and when its rate falls."""
 
@@ -195,13 +222,14 @@ def _refuse_another_recipe(path: Path, recipe: BaseRecipe) -> None:
                             hint="delete it, or train into another folder")  # fmt: skip
 
 
-def _resume(out: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+def _resume(out: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> int:
     path = out / "checkpoint.pt"
     if not path.exists():
         return 0
     state = torch.load(path, map_location="cpu", weights_only=True)
     model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
+    for optimizer, own in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(own)
     return int(state["step"])
 
 
@@ -262,10 +290,11 @@ def main(
     decay_share: Annotated[float, typer.Option(help="Share of the steps, at the end, in which the rate falls.")] = 0.3,
     induction: Annotated[bool, typer.Option(help="Write the copy circuit into the weights before training.")] = True,
     start: Annotated[str | None, typer.Option(help="Folder of a model of the same size to go on from.")] = None,
+    optimizer: Annotated[str, typer.Option(help="adamw, or muon for the matrices inside the layers.")] = "adamw",
 ) -> None:
     """Train the small base model that the book fine-tunes."""
     recipe = BaseRecipe(steps=steps, learning_rate=learning_rate, seed=seed, decay_share=decay_share,
-                        induction=induction, start=start)  # fmt: skip
+                        induction=induction, start=start, optimizer=optimizer)  # fmt: skip
     train_base_model(out, recipe, processes, workers=workers)
 
 

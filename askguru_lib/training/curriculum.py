@@ -33,6 +33,7 @@ class BaseRecipe:
     warmup_steps: int = 40
     decay_share: float = 0.3
     weight_decay: float = 0.05
+    optimizer: str = "adamw"
     induction: bool = True
     start: str | None = None
 
