@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 import sqlglot
 
-from askguru_lib.data.grammar import Grammar
+from askguru_lib.data.grammar import Grammar, NotHere
 from askguru_lib.data.mutations import MUTATIONS, corrupt
 from askguru_lib.data.patterns import PATTERNS
 from askguru_lib.data.patterns.computed import best_of_group, days_between, product, running_total
@@ -115,6 +115,34 @@ def drawn(schema: MSchema, pattern, n: int = 400) -> list[tuple[str, str, str]]:
     grammar = Grammar(schema, random.Random(5))
     pairs = [p for _ in range(n) if (p := grammar.draw({pattern: 1.0}))]
     return [(p.question.lower(), p.evidence, render(p.tree)) for p in pairs]
+
+
+def test_half_of_a_key_and_a_first_name_stand_for_no_row():
+    schema = MSchema("school")
+    schema.add_table("grades")
+    schema.add_field("grades", "pupil_id", "INTEGER", True, examples=[1, 2])
+    schema.add_field("grades", "course_id", "INTEGER", True, examples=[1, 2])
+    schema.add_field("grades", "mark", "INTEGER", examples=[1, 2, 5])
+    schema.add_table("pupils")
+    schema.add_field("pupils", "number", "INTEGER", True, examples=[1, 2])
+    schema.add_field("pupils", "first_name", "TEXT", examples=["Ann", "Bo"])
+    schema.add_field("pupils", "last_name", "TEXT", examples=["Ek", "Fox"])
+    grammar = Grammar(schema, random.Random(1))
+    with pytest.raises(NotHere):
+        grammar._label("grades")
+    assert grammar._label("pupils").name == "last_name"
+
+
+def test_a_chain_is_taken_only_where_no_other_way_leads_there(shop):
+    shop.add_table("stores")
+    shop.add_field("stores", "id", "INTEGER", True, examples=[1, 2])
+    shop.add_field("customers", "store_id", "INTEGER", examples=[1, 2])
+    shop.add_foreign_key("customers", "store_id", None, "stores", "id")
+    [(lower, upper)] = Grammar(shop, random.Random(1)).chains
+    assert (lower.child, lower.parent, upper.parent) == ("orders", "customers", "stores")
+    shop.add_field("orders", "store_id", "INTEGER", examples=[1, 2])
+    shop.add_foreign_key("orders", "store_id", None, "stores", "id")
+    assert Grammar(shop, random.Random(1)).chains == [], "the order's own store, or its customer's?"
 
 
 def test_a_date_is_asked_for_by_what_happened_on_it(staff):

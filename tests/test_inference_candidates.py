@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import torch
 from inference_tools import records, small_config, small_generator, small_model
 
 from askguru_lib.errors import InferenceError
+from askguru_lib.inference import candidates
 from askguru_lib.inference.candidates import MultiCandidateInference, answer_candidates
 from askguru_lib.inference.decoding import SharedDecoder
 from askguru_lib.inference.generation import Generated, Generator
@@ -88,6 +91,16 @@ def test_order_is_beams_then_samples_then_spare_beams() -> None:
     [found] = several.generate_candidates_hybrid(["q"], 5)
     assert [c.sql for c in found] == ["SELECT a", "SELECT b", "SELECT e", "SELECT c", "SELECT d"]
     assert [c.count for c in found] == [3, 1, 1, 1, 1]
+
+
+def test_a_candidate_is_as_probable_as_all_its_spellings_together() -> None:
+    several = MultiCandidateInference(Scripted(FIRST), small_config(num_beams=3))  # type: ignore[arg-type]
+    [found] = several.generate_candidates_hybrid(["q"], 5)
+    # Log-probabilities are 0, -1, -2, …; "SELECT a" is there twice, "select  a" is another text for it.
+    assert [c.logprob for c in found] == pytest.approx([math.log(1 + math.exp(-1)), -2, -6, -3, -4])
+    unlikely = [replace(c, logprob=-2000.0, text=text) for c, text in zip(found, "abcde", strict=True)]
+    assert candidates._together({c.text: c.logprob for c in unlikely}) == pytest.approx(math.log(5) - 2000)
+    assert candidates._together({"a": -1.0, "b": None}) is None
 
 
 def test_what_was_cut_off_comes_behind_whatever_is_finished() -> None:

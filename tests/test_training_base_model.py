@@ -142,9 +142,11 @@ def test_the_copy_circuit_continues_a_repeated_sequence(root):
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_training_equals_an_unbroken_run(tmp_path):
-    train_base_model(tmp_path / "whole", SMALL, processes=1)
-    train_base_model(tmp_path / "broken", SMALL, processes=1, checkpoint_every=2)
+@pytest.mark.parametrize("optimizer", base_model.OPTIMIZERS)
+def test_killed_and_resumed_training_equals_an_unbroken_run(optimizer, tmp_path):
+    recipe = BaseRecipe(**{**vars(SMALL), "optimizer": optimizer})
+    train_base_model(tmp_path / "whole", recipe, processes=1)
+    train_base_model(tmp_path / "broken", recipe, processes=1, checkpoint_every=2)
     state = torch.load(tmp_path / "broken" / "checkpoint.pt", weights_only=True)
     assert state["step"] == 4
     (tmp_path / "broken" / "checkpoint.pt").unlink()
@@ -166,7 +168,13 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path, tokenizer):
 
 @pytest.mark.parametrize(
     "changed",
-    [{"learning_rate": 1e-4}, {"documents_per_step": 3}, {"questions_per_document": 5}, {"induction": False}],
+    [
+        {"learning_rate": 1e-4},
+        {"documents_per_step": 3},
+        {"questions_per_document": 5},
+        {"induction": False},
+        {"optimizer": "muon"},
+    ],
 )
 def test_another_recipe_is_refused_before_anything_is_written(changed, tmp_path):
     torch.save({"recipe": vars(SMALL), "step": 2}, tmp_path / "checkpoint.pt")
@@ -175,6 +183,22 @@ def test_another_recipe_is_refused_before_anything_is_written(changed, tmp_path)
     with pytest.raises(TrainingError, match=f"{next(iter(changed))}: .* → "):
         train_base_model(tmp_path, BaseRecipe(**{**vars(SMALL), **changed}), processes=1)
     assert (tmp_path / "recipe.json").read_text() == "as it was"
+
+
+def test_every_weight_has_one_optimizer_and_muon_takes_the_matrices_of_the_layers(tokenizer):
+    model = build_model(SMALL, tokenizer)
+    names = {id(p): name for name, p in model.named_parameters()}
+    for optimizer in base_model.OPTIMIZERS:
+        recipe = BaseRecipe(**{**vars(SMALL), "optimizer": optimizer})
+        taken = [[names[id(p)] for group in o.param_groups for p in group["params"]]
+                 for o in base_model.build_optimizers(model, recipe)]  # fmt: skip
+        assert sorted(name for part in taken for name in part) == sorted(names.values())
+    adamw, muon = taken
+    assert "model.embed_tokens.weight" in adamw
+    assert muon
+    assert all("layers" in name and name.endswith("proj.weight") for name in muon)
+    with pytest.raises(TrainingError, match="unknown optimizer 'sgd'"):
+        base_model.build_optimizers(model, BaseRecipe(optimizer="sgd"))
 
 
 def test_a_longer_run_may_go_on_and_its_log_is_cut_to_the_checkpoint(tmp_path):

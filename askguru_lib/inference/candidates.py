@@ -5,6 +5,7 @@ The prompt is computed once per question and its keys and values are shared by a
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,10 @@ from askguru_lib.inference.backend import Backend, Generated, Mode
 from askguru_lib.inference.predictions import PredictionFile, bounds_of, by_dialect, question_prompt
 
 SPARE = 2
-"""Beams and samples decoded beside those asked for, in the same passes: they take the places of duplicates."""
+"""Beams or samples decoded beside those asked for, in the same passes: they take the places of duplicates."""
+SPARE_SAMPLES = 1
+"""Samples beside those asked for where there are spare beams, too: for five candidates that makes eight rows, up to
+which a CPU multiplies matrices at nearly the cost of four."""
 HOTTER = 1.5
 """What the temperature is multiplied by in the one further round, of no more samples than are still missing."""
 
@@ -33,7 +37,8 @@ class Candidate:
     """One of a question's candidates.
 
     Attributes:
-        logprob: None from a server that does not tell.
+        logprob: log-probability of the SQL: of all texts together that were decoded and came to it; None from a server
+            that does not tell.
         source: ``beam``, ``sample``, or ``repeat`` when nothing distinct was left to fill up with.
         count: how many decoded sequences came to this SQL.
         finished: False if the answer was cut off at the limit, or ran in a circle.
@@ -116,12 +121,14 @@ class MultiCandidateInference:
         beams = {"beam": n, "sampling": 0}.get(method, min(settings.num_beams, n))
         warmth = temperature or settings.temperature
         samples = n - beams
-        width = [(beams + SPARE) if beams else 0, (samples + SPARE) if samples else 0]
+        spare_samples = SPARE_SAMPLES if beams else SPARE
+        width = [(beams + SPARE) if beams else 0, (samples + spare_samples) if samples else 0]
         found = self.generator.generate(
             prompts, num_return=sum(width), enough=n, mode="hybrid" if beams else "sampling", seed=seed, desc=desc,
             num_beams=width[0] or None, schemas=schemas, dialect=dialect, temperature=warmth,
         )  # fmt: skip
-        chosen = [_distinct(_ranked(answers, beams), n, dialect) for answers in found]
+        ranked = [_ranked(answers, beams) for answers in found]
+        chosen = [_distinct(candidates, n, dialect) for candidates in ranked]
         short = [i for i, candidates in enumerate(chosen) if len(candidates) < n]
         if samples and short:
             more = self.generator.generate(
@@ -130,7 +137,7 @@ class MultiCandidateInference:
                 schemas=[schemas[i] for i in short] if schemas is not None else None,
             )  # fmt: skip
             for i, answers in zip(short, more, strict=True):
-                chosen[i] = _distinct([*chosen[i], *map(_candidate, answers)], n, dialect)
+                chosen[i] = _distinct([*ranked[i], *map(_candidate, answers)], n, dialect)
         return [_filled(candidates, n) for candidates in chosen]
 
 
@@ -148,14 +155,23 @@ def _ranked(answers: Sequence[Generated], beams: int) -> list[Candidate]:
 
 
 def _distinct(candidates: Sequence[Candidate], n: int, dialect: str) -> list[Candidate]:
-    """The first ``n`` that differ as normalised SQL, each with the number of its occurrences."""
-    counts: dict[str, int] = {}
-    first: dict[str, Candidate] = {}
+    """The first ``n`` that differ as normalised SQL, each with how often it occurs and how probable it is."""
+    alike: dict[str, list[Candidate]] = {}
     for candidate in candidates:
-        key = normalize_sql(candidate.sql, dialect)
-        counts[key] = counts.get(key, 0) + candidate.count
-        first.setdefault(key, candidate)
-    return [replace(candidate, count=counts[key]) for key, candidate in first.items()][:n]
+        alike.setdefault(normalize_sql(candidate.sql, dialect), []).append(candidate)
+    return [
+        replace(same[0], count=len(same), logprob=_together({c.text: c.logprob for c in reversed(same)}))
+        for same in list(alike.values())[:n]
+    ]
+
+
+def _together(logprobs: Mapping[str, float | None]) -> float | None:
+    """Log-probability that one of these texts is said."""
+    known = [logprob for logprob in logprobs.values() if logprob is not None]
+    if len(known) < len(logprobs):
+        return None
+    top = max(known)
+    return top + math.log(math.fsum(math.exp(logprob - top) for logprob in known))
 
 
 def _filled(candidates: list[Candidate], n: int) -> list[Candidate]:
