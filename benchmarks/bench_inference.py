@@ -1,6 +1,6 @@
 """What candidates, the choice among them and the schema constraint cost, against one greedy answer.
 
-    python benchmarks/bench_inference.py [--questions 24] [--model models/askguru-tiny] [--threads 2]
+    python benchmarks/bench_inference.py [--questions 24] [--model models/askguru-tiny] [--dtype float32]
 
 Every question is timed alone and from the start: keys and values of earlier prompts are forgotten before each call.
 Choosing is timed twice: right after the candidates, when the schema's keys and values are there, which is what it adds
@@ -137,11 +137,12 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=600, help="least tokens of a prompt")
     parser.add_argument("--model", default="models/askguru-tiny")
     parser.add_argument("--adapter", help="folder of a LoRA adapter on the model")
+    parser.add_argument("--dtype", default="float32", help="of the weights: float32 or bfloat16")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, help="write the rows as JSON")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    config = RunConfig.build({"inference": {"num_candidates": 5}, "model": {"schema_links": True}})
+    config = RunConfig.build({"inference": {"num_candidates": 5}, "model": {"schema_links": True, "dtype": args.dtype}})
     generator = Generator(*load_model(args.model, args.adapter, config), config)
     with tempfile.TemporaryDirectory() as folder:
         connections, records = questions(Path(folder), 2 * args.questions, args.tokens, generator)
