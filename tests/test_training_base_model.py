@@ -201,6 +201,21 @@ def test_every_weight_has_one_optimizer_and_muon_takes_the_matrices_of_the_layer
         base_model.build_optimizers(model, BaseRecipe(optimizer="sgd"))
 
 
+def test_another_size_may_be_asked_for(tmp_path, tokenizer, monkeypatch):
+    asked = []
+    monkeypatch.setattr(base_model, "train_base_model", lambda out, recipe, processes, workers: asked.append(recipe))
+    size = {"layers": 3, "hidden": 96, "heads": 4, "feed_forward": 160}
+    base_model.main(tmp_path, **size)
+    config = build_model(asked[0], tokenizer).config
+    assert (config.num_hidden_layers, config.hidden_size, config.num_attention_heads, config.intermediate_size) == (
+        3, 96, 4, 160,
+    )  # fmt: skip
+    with pytest.raises(TrainingError, match="96 cannot be divided among 5 heads"):
+        build_model(BaseRecipe(**{**vars(SMALL), **size, "heads": 5}), tokenizer)
+    with pytest.raises(TrainingError, match="heads of 48 are too wide"):
+        build_model(BaseRecipe(**{**vars(SMALL), **size, "heads": 2}), tokenizer)
+
+
 def test_a_longer_run_may_go_on_and_its_log_is_cut_to_the_checkpoint(tmp_path):
     torch.save({"recipe": vars(SMALL), "step": 200}, tmp_path / "checkpoint.pt")
     longer = BaseRecipe(**{**vars(SMALL), "steps": 400, "decay_share": 0.5})

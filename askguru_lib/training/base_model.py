@@ -41,7 +41,14 @@ from askguru_lib.training.tokenizer import train_tokenizer
 
 
 def build_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase) -> MistralForCausalLM:
-    """The recipe's model before its first step: new, with the induction circuit, or the one to start from."""
+    """The recipe's model before its first step: new, with the induction circuit, or the one to start from.
+
+    Raises:
+        TrainingError: its width cannot be divided among its heads.
+    """
+    if recipe.hidden % recipe.heads:
+        raise TrainingError(f"a width of {recipe.hidden} cannot be divided among {recipe.heads} heads",
+                            where="hidden, heads", hint="let one be a multiple of the other")  # fmt: skip
     torch.manual_seed(recipe.seed)
     if recipe.start:
         model = MistralForCausalLM.from_pretrained(recipe.start, dtype=torch.float32)
@@ -291,10 +298,17 @@ def main(
     induction: Annotated[bool, typer.Option(help="Write the copy circuit into the weights before training.")] = True,
     start: Annotated[str | None, typer.Option(help="Folder of a model of the same size to go on from.")] = None,
     optimizer: Annotated[str, typer.Option(help="adamw, or muon for the matrices inside the layers.")] = "adamw",
+    layers: Annotated[
+        int, typer.Option(help="Layers; the copy circuit takes the first two.", min=2)
+    ] = BaseRecipe.layers,
+    hidden: Annotated[int, typer.Option(help="Width.")] = BaseRecipe.hidden,
+    heads: Annotated[int, typer.Option(help="Attention heads; the width is divided among them.")] = BaseRecipe.heads,
+    feed_forward: Annotated[int, typer.Option(help="Width of the feed-forward layers.")] = BaseRecipe.feed_forward,
 ) -> None:
     """Train the small base model that the book fine-tunes."""
     recipe = BaseRecipe(steps=steps, learning_rate=learning_rate, seed=seed, decay_share=decay_share,
-                        induction=induction, start=start, optimizer=optimizer)  # fmt: skip
+                        induction=induction, start=start, optimizer=optimizer, layers=layers, hidden=hidden,
+                        heads=heads, feed_forward=feed_forward)  # fmt: skip
     train_base_model(out, recipe, processes, workers=workers)
 
 
