@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from askguru_lib.data.prompts import build_prompt
 from askguru_lib.data.trees import render
 from askguru_lib.databases.m_schema import MSchema
 from askguru_lib.databases.values import ValueIndex
+from askguru_lib.training.hurried import hurried
 from askguru_lib.training.random_schemas import random_database
 
 PREVIEW_ROWS = 3
@@ -97,12 +98,14 @@ def tasks(
     patterns: Mapping[Pattern, float] = PATTERNS,
     links: bool = False,
     dialect: str = "sqlite",
+    hurry: float = 0.0,
 ) -> list[Task]:
     """``count`` tasks on one schema: questions of ``patterns``, and by ``shares`` refinements and selections.
 
     Args:
         links: say in the prompts what the words of a question are called in the schema.
         dialect: of plain questions; refinements and selections are SQLite's, whose messages are real.
+        hurry: share of questions with links that are put as nobody's grammar would (:mod:`.hurried`).
     """
     paper: PaperDatabase | None = None
     known = links and rng.random() < VALUES_KNOWN
@@ -117,6 +120,8 @@ def tasks(
             continue
         if known:
             shown["values"] = values.mentioned(f"{pair.question}\n{pair.evidence}")
+        if links and rng.random() < hurry:
+            pair = replace(pair, question=hurried(pair, text, shown.get("values", {}), rng))
         sql, roll = render(pair.tree), rng.random()
         if roll < sum(shares):
             paper = paper or PaperDatabase(schema)
@@ -210,12 +215,14 @@ def random_document(
     by_comment: float = 0.0,
     links: float = 0.0,
     elsewhere: float = 0.0,
+    hurry: float = 0.0,
 ) -> Document:
     """A document over a database drawn at random; drawn again if it is longer than ``max_tokens``.
 
     Args:
         elsewhere: share of documents in another dialect than SQLite.
         links: share of documents whose prompts link the question's words to the schema.
+        hurry: share of the questions of these documents that are put as nobody's grammar would.
         max_skip: half of the documents leave out up to this many positions at two places (see :func:`pack`).
         by_comment: share of documents that ask plain questions in the words of the columns' comments alone.
     """
@@ -232,7 +239,8 @@ def random_document(
         patterns = PLAIN if only_comments else PRACTISED
         dialect = rng.choice(OTHER_DIALECTS) if rng.random() < elsewhere else "sqlite"
         others = shares if dialect == "sqlite" else (0.0, 0.0)
-        items = tasks(database.schema, grammar, text, questions, rng, others, patterns, with_links, dialect)
+        items = tasks(database.schema, grammar, text, questions, rng, others, patterns, with_links, dialect,
+                      hurry)  # fmt: skip
         skips = [(rng.random(), rng.randint(0, max_skip // 2)) for _ in range(2 if rng.random() < 0.5 else 0)]
         document = pack(tokenizer, text, items, skips=tuple(skips))
         if items and len(document.ids) <= max_tokens:

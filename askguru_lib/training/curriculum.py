@@ -57,6 +57,7 @@ class Part:
         skip: most positions that are left out, see :func:`askguru_lib.training.corpus.pack`.
         by_comment: share of documents in the words of comments alone.
         elsewhere: share of documents in another dialect than SQLite.
+        hurry: share of the questions with links that are put as nobody's grammar would.
         links: share of documents whose prompts link the question's words to the schema.
         tokens: most of a document: the longest that the part's schemas and questions make must fit, or the model never
             reads a long schema.
@@ -71,6 +72,7 @@ class Part:
     by_comment: float = 0.0
     links: float = 0.0
     elsewhere: float = 0.0
+    hurry: float = 0.0
     tokens: int = 2400
     alike: bool = False
 
@@ -81,7 +83,9 @@ CURRICULUM = (
     Part(430, (1, 3), 6, links=LINKED),
     Part(1440, (2, 5), 8, (0.06, 0.03), 300, 0.2, links=LINKED, elsewhere=0.15, tokens=3200, alike=True),
     Part(3000, (3, 7), 9, (0.08, 0.04), 500, 0.2, links=LINKED, elsewhere=0.15, tokens=3400, alike=True),
-    Part(math.inf, (4, 9), 9, (0.08, 0.04), 500, 0.2, links=LINKED, elsewhere=0.15, tokens=3800, alike=True),
+    Part(
+        math.inf, (4, 9), 9, (0.08, 0.04), 500, 0.2, links=LINKED, elsewhere=0.15, hurry=0.35, tokens=3800, alike=True
+    ),
 )
 """Small schemas until copying works, then schemas as long as real ones."""
 
@@ -96,7 +100,7 @@ def stream(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase, step: int, pl
     return random_document(tokenizer, rng, questions=recipe.questions_per_document, tables=tables,
                            max_columns=part.columns, shares=part.shares, max_skip=part.skip,
                            by_comment=part.by_comment, links=part.links, elsewhere=part.elsewhere,
-                           max_tokens=part.tokens)  # fmt: skip
+                           hurry=part.hurry, max_tokens=part.tokens)  # fmt: skip
 
 
 class Documents(Dataset[Document]):

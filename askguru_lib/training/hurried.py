@@ -1,0 +1,104 @@
+"""Questions as nobody's grammar would write them: what they name stays, the words around it do not.
+
+A model that is trained on a grammar's sentences learns the sentences. Here the words that name something, the values
+and the few words that say what is asked are kept in their order; of all others some are dropped, some exchanged for
+words that mean nothing, and further ones come in. What is left can only be answered by what is named.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from functools import cache
+from itertools import chain
+
+from faker.providers.lorem.en_US import Provider
+from sqlglot import exp
+
+from askguru_lib.data.grammar import Pair
+from askguru_lib.data.linking import Values, schema_links
+from askguru_lib.data.phrasing import (
+    AGGREGATES,
+    BORN,
+    COMPARATIVES,
+    COMPARISONS,
+    MONTHS,
+    NUMBER_WORDS,
+    SUPERLATIVES,
+    YEARS,
+)
+
+DROPPED, EXCHANGED, ADDED, BESIDE = 0.45, 0.12, 0.05, 0.3
+"""Of the words that name nothing: how many are dropped, how many exchanged; behind how many words another one comes in;
+how many questions have a sentence of such words beside them."""
+GLUE = """
+i we you they it he she my our your their this that these those here there now then just only well please so but with
+from about into over for of to at on in as by was were is are be been has have had did do does can could would should
+will may might someone everybody nobody anything something people things need want like know think heard said asked
+tell find get got take look make made let keep kept goes went come came says
+""".split()  # noqa: SIM905
+"""Words that are said between others, and name nothing."""
+CUES = frozenset(
+    """
+how many much number numbers count counts counted counting tally figure total sum add average mean typical highest
+lowest maximum minimum most least fewest more less fewer greater smaller larger higher lower over under above below
+beyond exceeding different distinct unique various repeats once each every per by grouped group order ordered sorted
+sort ascending descending rising falling first last top bottom best worst latest earliest newest oldest youngest recent
+frequent common rare and or both either neither between since until before after during than never without no not none
+any nothing lacking lack missing empty unknown exclude except other share percentage percent ratio running cumulative
+so far difference days day times product multiplied divided minus plus year years month months date alphabetical
+alphabetically reverse z a starts starting begins ends contains includes including with same own where
+""".split()  # noqa: SIM905
+)
+"""Words that say what is asked of what is named."""
+
+
+@cache
+def _cues() -> frozenset[str]:
+    groups = (*AGGREGATES.values(), *COMPARISONS.values(), *YEARS.values(), *COMPARATIVES.values(), *BORN,
+              *chain.from_iterable(SUPERLATIVES.values()))  # fmt: skip
+    told = " ".join(chain.from_iterable(groups)).split()
+    names = (name.lower() for name in (*MONTHS, *NUMBER_WORDS))
+    return CUES | set(told) - {"the", "a", "of", "in"} | set(names)
+
+
+def hurried(pair: Pair, schema: str, values: Values, rng: random.Random) -> str:
+    """A pair's question with other words around what matters.
+
+    Args:
+        schema: M-Schema text; no word of it comes in.
+        values: of the data that the question says, as links take them.
+    """
+    question = pair.question
+    links = schema_links(schema, f"{question}\n{pair.evidence}", values)
+    kept = [mention.words for mention in links.mentions]
+    kept += [literal.name for literal in pair.tree.find_all(exp.Literal) if literal.is_string and literal.name]
+    defined = set(re.findall(r"\w{3,}", pair.evidence.lower())) - set(GLUE)
+    taken = set(re.findall(r"[a-z]+", schema.lower())) | _cues() | defined
+    empty = [word for word in Provider.word_list if word not in taken]
+    glue = [word for word in GLUE if word not in taken]
+
+    def meaningless() -> str:
+        return rng.choice(glue if rng.random() < 0.5 else empty)
+
+    def matters(word: str, start: int, end: int) -> bool:
+        if any(a < end and start < b for a, b in places) or re.search(r"[\d'\"%<>=]", word):
+            return True
+        return word.strip(".,:;?!()").lower() in _cues() | defined
+
+    places = [m.span() for phrase in kept for m in re.finditer(re.escape(phrase), question, re.IGNORECASE)]
+    said: list[str] = []
+    for match in re.finditer(r"'[^']*'|\"[^\"]*\"|\S+", question):
+        roll = 1.0 if matters(match[0], *match.span()) else rng.random()
+        if roll >= DROPPED + EXCHANGED:
+            said.append(match[0])
+        elif roll >= DROPPED:
+            said.append(meaningless())
+        if rng.random() < ADDED:
+            said.append(meaningless())
+    text = " ".join(said)
+    if rng.random() < BESIDE:
+        other = " ".join(meaningless() for _ in range(rng.randint(2, 8)))
+        mark, end = rng.choice([(", ", ""), (": ", ""), ("! ", "!"), (". ", "."), (" - ", ""), ("... ", "...")])
+        text = rng.choice([f"{other}{mark}{text}", f"{text.rstrip('.?')}{mark}{other}{end}", f"{text} ({other})"])
+    return text[:1].upper() + text[1:] if rng.random() < 0.6 else text
