@@ -94,7 +94,8 @@ def hurried(pair: Pair, schema: str, values: Values, rng: random.Random) -> str:
             said.append(match[0])
         elif roll >= DROPPED:
             said.append(meaningless())
-        if rng.random() < ADDED:
+        within = any(a < match.end() < b for a, b in places)
+        if rng.random() < ADDED and not within:
             said.append(meaningless())
     text = " ".join(said)
     if rng.random() < BESIDE:
