@@ -122,6 +122,8 @@ def tasks(
             shown["values"] = values.mentioned(f"{pair.question}\n{pair.evidence}")
         if links and rng.random() < hurry:
             pair = replace(pair, question=hurried(pair, text, shown.get("values", {}), rng))
+            if known:  # a word that came in may be one of the data's
+                shown["values"] = values.mentioned(f"{pair.question}\n{pair.evidence}")
         sql, roll = render(pair.tree), rng.random()
         if roll < sum(shares):
             paper = paper or PaperDatabase(schema)

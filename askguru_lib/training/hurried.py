@@ -24,6 +24,7 @@ from askguru_lib.data.phrasing import (
     COMPARISONS,
     MONTHS,
     NUMBER_WORDS,
+    PARTICIPLES,
     SUPERLATIVES,
     YEARS,
 )
@@ -45,9 +46,11 @@ lowest maximum minimum most least fewest more less fewer greater smaller larger 
 beyond exceeding different distinct unique various repeats once each every per by grouped group order ordered sorted
 sort ascending descending rising falling first last top bottom best worst latest earliest newest oldest youngest recent
 frequent common rare and or both either neither between since until before after during than never without no not none
-any nothing lacking lack missing empty unknown exclude except other share percentage percent ratio running cumulative
+any nothing lacking lack missing empty unknown known recorded already exclude except but outside only nobody nowhere
+despite other others tie ties together added rarest half twice double second third few several couple dozen hundred
+thousand million billion share percentage percent ratio running cumulative
 so far difference days day times product multiplied divided minus plus year years month months date alphabetical
-alphabetically reverse z a starts starting begins ends contains includes including with same own where
+alphabetically reverse z starts starting begins ends contains includes including with same own where
 """.split()  # noqa: SIM905
 )
 """Words that say what is asked of what is named."""
@@ -56,10 +59,10 @@ alphabetically reverse z a starts starting begins ends contains includes includi
 @cache
 def _cues() -> frozenset[str]:
     groups = (*AGGREGATES.values(), *COMPARISONS.values(), *YEARS.values(), *COMPARATIVES.values(), *BORN,
-              *chain.from_iterable(SUPERLATIVES.values()))  # fmt: skip
+              *chain.from_iterable(SUPERLATIVES.values()), PARTICIPLES.values())  # fmt: skip
     told = " ".join(chain.from_iterable(groups)).split()
     names = (name.lower() for name in (*MONTHS, *NUMBER_WORDS))
-    return CUES | set(told) - {"the", "a", "of", "in"} | set(names)
+    return (CUES | set(told) | set(names)) - {"the", "a", "of"}
 
 
 def hurried(pair: Pair, schema: str, values: Values, rng: random.Random) -> str:
@@ -72,7 +75,7 @@ def hurried(pair: Pair, schema: str, values: Values, rng: random.Random) -> str:
     question = pair.question
     links = schema_links(schema, f"{question}\n{pair.evidence}", values)
     kept = [mention.words for mention in links.mentions]
-    kept += [literal.name for literal in pair.tree.find_all(exp.Literal) if literal.is_string and literal.name]
+    kept += [literal.name.strip("%") for literal in pair.tree.find_all(exp.Literal) if literal.is_string]
     defined = set(re.findall(r"\w{3,}", pair.evidence.lower())) - set(GLUE)
     taken = set(re.findall(r"[a-z]+", schema.lower())) | _cues() | defined
     empty = [word for word in Provider.word_list if word not in taken]
@@ -86,7 +89,8 @@ def hurried(pair: Pair, schema: str, values: Values, rng: random.Random) -> str:
             return True
         return word.strip(".,:;?!()").lower() in _cues() | defined
 
-    places = [m.span() for phrase in kept for m in re.finditer(re.escape(phrase), question, re.IGNORECASE)]
+    whole = "|".join(rf"(?<!\w){re.escape(phrase)}(?!\w)" for phrase in sorted(kept, key=len, reverse=True) if phrase)
+    places = [m.span() for m in re.finditer(whole, question, re.IGNORECASE)] if whole else []
     said: list[str] = []
     for match in re.finditer(r"'[^']*'|\"[^\"]*\"|\S+", question):
         roll = 1.0 if matters(match[0], *match.span()) else rng.random()
