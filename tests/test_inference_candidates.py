@@ -99,8 +99,10 @@ def test_a_candidate_is_as_probable_as_all_its_spellings_together() -> None:
     # Log-probabilities are 0, -1, -2, …; "SELECT a" is there twice, "select  a" is another text for it.
     assert [c.logprob for c in found] == pytest.approx([math.log(1 + math.exp(-1)), -2, -6, -3, -4])
     unlikely = [replace(c, logprob=-2000.0, text=text) for c, text in zip(found, "abcde", strict=True)]
-    assert candidates._together({c.text: c.logprob for c in unlikely}) == pytest.approx(math.log(5) - 2000)
-    assert candidates._together({"a": -1.0, "b": None}) is None
+    assert candidates._together(unlikely) == pytest.approx(math.log(5) - 2000)
+    assert candidates._together([*unlikely, replace(found[0], logprob=None)]) is None
+    begun = replace(found[0], text="SELECT a FROM", logprob=-0.1, finished=False)
+    assert candidates._together([found[0], begun]) == found[0].logprob, "the beginning of a text is not one of them"
 
 
 def test_what_was_cut_off_comes_behind_whatever_is_finished() -> None:

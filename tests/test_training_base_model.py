@@ -28,7 +28,7 @@ from askguru_lib.training import base_model
 from askguru_lib.training import document_loss as losses
 from askguru_lib.training.base_model import build_model, train_base_model
 from askguru_lib.training.corpus import random_document, sample_texts
-from askguru_lib.training.curriculum import CURRICULUM, BaseRecipe
+from askguru_lib.training.curriculum import CURRICULUM, OPTIMIZERS, BaseRecipe
 from askguru_lib.training.random_schemas import random_database
 from askguru_lib.training.sharing import RowLayout
 from askguru_lib.training.tokenizer import train_tokenizer
@@ -142,7 +142,7 @@ def test_the_copy_circuit_continues_a_repeated_sequence(root):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("optimizer", base_model.OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_killed_and_resumed_training_equals_an_unbroken_run(optimizer, tmp_path):
     recipe = BaseRecipe(**{**vars(SMALL), "optimizer": optimizer})
     train_base_model(tmp_path / "whole", recipe, processes=1)
@@ -185,20 +185,18 @@ def test_another_recipe_is_refused_before_anything_is_written(changed, tmp_path)
     assert (tmp_path / "recipe.json").read_text() == "as it was"
 
 
-def test_every_weight_has_one_optimizer_and_muon_takes_the_matrices_of_the_layers(tokenizer):
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_weight_has_one_optimizer_and_muon_takes_the_matrices_of_the_layers(optimizer, tokenizer):
     model = build_model(SMALL, tokenizer)
     names = {id(p): name for name, p in model.named_parameters()}
-    for optimizer in base_model.OPTIMIZERS:
-        recipe = BaseRecipe(**{**vars(SMALL), "optimizer": optimizer})
-        taken = [[names[id(p)] for group in o.param_groups for p in group["params"]]
-                 for o in base_model.build_optimizers(model, recipe)]  # fmt: skip
-        assert sorted(name for part in taken for name in part) == sorted(names.values())
-    adamw, muon = taken
-    assert "model.embed_tokens.weight" in adamw
-    assert muon
-    assert all("layers" in name and name.endswith("proj.weight") for name in muon)
-    with pytest.raises(TrainingError, match="unknown optimizer 'sgd'"):
-        base_model.build_optimizers(model, BaseRecipe(optimizer="sgd"))
+    recipe = BaseRecipe(**{**vars(SMALL), "optimizer": optimizer})
+    built = base_model.build_optimizers(model, recipe)
+    taken = [[names[id(p)] for group in o.param_groups for p in group["params"]] for o in built]
+    assert sorted(name for part in taken for name in part) == sorted(names.values())
+    inner = {name for name in names.values() if "layers" in name and name.endswith("proj.weight")}
+    of_muon = [set(part) for o, part in zip(built, taken, strict=True) if isinstance(o, torch.optim.Muon)]
+    assert of_muon == ([inner] if optimizer == "muon" else [])
+    assert {group["weight_decay"] for o in built for group in o.param_groups} == {recipe.weight_decay, 0.0}
 
 
 def test_another_size_may_be_asked_for(tmp_path, tokenizer, monkeypatch):
@@ -206,14 +204,47 @@ def test_another_size_may_be_asked_for(tmp_path, tokenizer, monkeypatch):
     monkeypatch.setattr(base_model, "train_base_model", lambda out, recipe, processes, workers: asked.append(recipe))
     size = {"layers": 3, "hidden": 96, "heads": 4, "feed_forward": 160}
     base_model.main(tmp_path, **size)
-    config = build_model(asked[0], tokenizer).config
+    [recipe] = asked
+    model = build_model(BaseRecipe(**{**vars(recipe), "vocabulary": SMALL.vocabulary}), tokenizer)
+    config = model.config
     assert (config.num_hidden_layers, config.hidden_size, config.num_attention_heads, config.intermediate_size) == (
         3, 96, 4, 160,
     )  # fmt: skip
-    with pytest.raises(TrainingError, match="96 cannot be divided among 5 heads"):
-        build_model(BaseRecipe(**{**vars(SMALL), **size, "heads": 5}), tokenizer)
-    with pytest.raises(TrainingError, match="heads of 48 are too wide"):
-        build_model(BaseRecipe(**{**vars(SMALL), **size, "heads": 2}), tokenizer)
+    model.save_pretrained(tmp_path / "other")
+    with pytest.raises(TrainingError, match="layers: 3, not 2, hidden: 96, not 192"):
+        build_model(BaseRecipe(**{**vars(SMALL), "start": str(tmp_path / "other")}), tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"optimizer": "sgd"}, "unknown optimizer 'sgd'"),
+        ({"heads": 5}, "192 cannot be divided among 5 heads"),
+        ({"heads": 0}, "192 cannot be divided among 0 heads"),
+        ({"heads": 2}, "heads of 96 have no room for the copy circuit"),
+        ({"heads": 16}, "heads of 12 have no room"),
+        ({"layers": 1}, "1 layers of width 192"),
+    ],
+)
+def test_a_recipe_that_gives_no_model_is_refused_when_it_is_made(changed, said):
+    with pytest.raises(TrainingError, match=said):
+        BaseRecipe(**{**vars(SMALL), **changed})
+    if "room" in said or "layers" in said:
+        assert BaseRecipe(**{**vars(SMALL), **changed, "induction": False})
+
+
+def test_a_checkpoint_from_before_there_was_a_choice_of_optimizers_goes_on(tmp_path, tokenizer):
+    model = build_model(SMALL, tokenizer)
+    optimizers = base_model.build_optimizers(model, SMALL)
+    recipe = {k: v for k, v in vars(SMALL).items() if k != "optimizer"}
+    path = tmp_path / "checkpoint.pt"
+    torch.save(
+        {"model": model.state_dict(), "optimizer": optimizers[0].state_dict(), "step": 3, "recipe": recipe}, path
+    )
+    assert base_model._resume(tmp_path, model, optimizers) == 3
+    base_model._refuse_another_recipe(path, SMALL)
+    with pytest.raises(TrainingError, match="optimizer: adamw → muon"):
+        base_model._refuse_another_recipe(path, BaseRecipe(**{**vars(SMALL), "optimizer": "muon"}))
 
 
 def test_a_longer_run_may_go_on_and_its_log_is_cut_to_the_checkpoint(tmp_path):

@@ -34,7 +34,8 @@ using values when where window with xor do of cast current_date current_time cur
 )
 
 
-PART_OF_NAME = re.compile(r"\b(first|middle|given) name\b|\bforename\b")
+PART_OF_NAME = re.compile(r"\b(first|middle|given) ?names?\b|\bforenames?\b")
+"""Names that many rows have in common."""
 
 
 @dataclass(frozen=True)
@@ -200,10 +201,11 @@ class Grammar:
         return self.tables[self._pick(list(self.tables))]
 
     def _label(self, table: str) -> Column:
-        """What stands for a row when no column is named: its name, or else its key.
+        """What stands for a row when no column is named: its name, or else its key; where no key is declared, the first
+        column that looks like one.
 
         Raises:
-            NotHere: the table has neither: half of a key names no row.
+            NotHere: the table has no name, and its key has several columns: half of a key names no row.
         """
         t = self.tables[table]
         names = sorted(t.of("label"), key=lambda c: c.is_part_of_name)

@@ -57,9 +57,8 @@ class MultiCandidateInference:
     """Exactly ``n`` candidates per prompt, distinct as normalised SQL where the model offers that many.
 
     Order: beams, most probable first, then samples in the order drawn, and behind them what was cut off. A duplicate is
-    dropped and counted on its first occurrence; places that it leaves free are filled, in this order, with further
-    beams (of a few spare ones), further samples at a higher temperature, and at last with repeats of the first
-    candidates.
+    dropped and counted on its first occurrence; places that it leaves free are filled, in this order, with a spare
+    sample, spare beams, further samples at a higher temperature, and at last with repeats of the first candidates.
 
     Args:
         generator: answers prompts.
@@ -159,16 +158,17 @@ def _distinct(candidates: Sequence[Candidate], n: int, dialect: str) -> list[Can
     alike: dict[str, list[Candidate]] = {}
     for candidate in candidates:
         alike.setdefault(normalize_sql(candidate.sql, dialect), []).append(candidate)
-    return [
-        replace(same[0], count=len(same), logprob=_together({c.text: c.logprob for c in reversed(same)}))
-        for same in list(alike.values())[:n]
-    ]
+    return [replace(same[0], count=len(same), logprob=_together(same)) for same in list(alike.values())[:n]]
 
 
-def _together(logprobs: Mapping[str, float | None]) -> float | None:
-    """Log-probability that one of these texts is said."""
-    known = [logprob for logprob in logprobs.values() if logprob is not None]
-    if len(known) < len(logprobs):
+def _together(same: Sequence[Candidate]) -> float | None:
+    """Log-probability that one of these texts is said.
+
+    What was cut off is the beginning of a text: it does not count beside whole ones.
+    """
+    texts = {c.text: c.logprob for c in reversed(same) if c.finished == same[0].finished}
+    known = [logprob for logprob in texts.values() if logprob is not None]
+    if len(known) < len(texts):
         return None
     top = max(known)
     return top + math.log(math.fsum(math.exp(logprob - top) for logprob in known))

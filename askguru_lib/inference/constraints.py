@@ -107,7 +107,7 @@ class SchemaConstraint(LogitsProcessor):
         return known
 
     def _inside_word(self, state: State, tokens: WordTokens) -> Mask:
-        """Tokens of letters and digits only: those along which an allowed word goes on."""
+        """Of tokens of one word, those along which an allowed word goes on."""
         place, word = state.place, state.word
         if state.mode == "number":
             return tokens.digits
@@ -143,8 +143,8 @@ class SchemaConstraint(LogitsProcessor):
         return self._words[key]
 
     def _with_boundary(self, state: State) -> Mask:
-        """Tokens that hold a blank, a mark or a quote. Those of a blank and a word are told by the word, the others are
-        found by walking their trie with the scanner."""
+        """Tokens that hold a blank, a mark or a quote, and all inside a quoted name. Those of a blank and a word are
+        told by the word, the others are found by walking their trie with the scanner."""
         naming = state.place.want == "name" and state.mode == "word" and len(state.word) < LONGEST_NAME // 2
         taken = {*state.place.top.exposed, *(name for name, kind in state.place.names if kind == "cte")}
         special = state.word in taken or any(r.startswith(state.word) for r in RESERVED)

@@ -89,10 +89,10 @@ class Vocabulary:
 
     Attributes:
         texts: bytes of every token as a latin-1 string; None for special tokens.
-        words, spaced: the tokens that are letters and digits only, and those that are a blank and such.
+        words, spaced: the tokens that are letters and digits only, and those that are a blank and such a word.
         others, quoting, attached: tries of the remaining tokens, of those among them with a single quote, and of those
             that can follow a word that a blank would not end.
-        without_quote: mask of the tokens that leave a string literal open.
+        none, without_quote: masks of no token, and of those that leave a string literal open.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -44,14 +44,17 @@ def build_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase) -> Mistr
     """The recipe's model before its first step: new, with the induction circuit, or the one to start from.
 
     Raises:
-        TrainingError: its width cannot be divided among its heads.
+        TrainingError: the one to start from is of another size.
     """
-    if recipe.hidden % recipe.heads:
-        raise TrainingError(f"a width of {recipe.hidden} cannot be divided among {recipe.heads} heads",
-                            where="hidden, heads", hint="let one be a multiple of the other")  # fmt: skip
     torch.manual_seed(recipe.seed)
     if recipe.start:
         model = MistralForCausalLM.from_pretrained(recipe.start, dtype=torch.float32)
+        has = model.config
+        sizes = {"layers": has.num_hidden_layers, "hidden": has.hidden_size, "heads": has.num_attention_heads,
+                 "feed_forward": has.intermediate_size, "vocabulary": has.vocab_size}  # fmt: skip
+        if differ := [f"{k}: {n}, not {getattr(recipe, k)}" for k, n in sizes.items() if n != getattr(recipe, k)]:
+            raise TrainingError(f"the model to start from has another size ({', '.join(differ)})", where=recipe.start,
+                                hint="leave the sizes as they are there")  # fmt: skip
         model.set_attn_implementation(ROWS)
         return model
     config = MistralConfig(
@@ -80,22 +83,17 @@ def build_optimizers(model: MistralForCausalLM, recipe: BaseRecipe) -> list[torc
 
     Muon (Jordan et al. 2024) makes the update of a matrix orthogonal; scaled to the size of AdamW's updates (Liu et al.
     2025, arXiv 2502.16982) it takes the same learning rate.
-
-    Raises:
-        TrainingError: the recipe names another optimizer.
     """
-    if recipe.optimizer not in OPTIMIZERS:
-        raise TrainingError(f"unknown optimizer {recipe.optimizer!r}", hint=f"one of {', '.join(OPTIMIZERS)}")
-    groups, hidden = parameter_groups(model, recipe), []
+    groups, inner = parameter_groups(model, recipe), []
     if recipe.optimizer == "muon":
         embeddings = {id(p) for p in (model.get_input_embeddings().weight, model.get_output_embeddings().weight)}
-        hidden = [p for p in groups[0]["params"] if id(p) not in embeddings]
+        inner = [p for p in groups[0]["params"] if id(p) not in embeddings]
         groups[0]["params"] = [p for p in groups[0]["params"] if id(p) in embeddings]
     adamw = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98))
     muon = [
-        torch.optim.Muon(hidden, lr=recipe.learning_rate, weight_decay=recipe.weight_decay,
+        torch.optim.Muon(inner, lr=recipe.learning_rate, weight_decay=recipe.weight_decay,
                          adjust_lr_fn="match_rms_adamw")
-    ] if hidden else []  # fmt: skip
+    ] if inner else []  # fmt: skip
     return [adamw, *muon]
 
 
@@ -208,7 +206,6 @@ def _checkpoint(
     part.replace(path)
 
 
-OPTIMIZERS = ("adamw", "muon")
 MAY_CHANGE = {"steps", "decay_share"}
 """Of a recipe, when a run goes on: how long it lasts and when its rate falls."""
 
@@ -222,6 +219,7 @@ def _refuse_another_recipe(path: Path, recipe: BaseRecipe) -> None:
     if not path.exists():
         return
     before, now = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["recipe"], asdict(recipe)
+    before = {"optimizer": "adamw"} | before  # as it was before there was a choice
     differ = [k for k in now if k in before and k not in MAY_CHANGE and before[k] != now[k]]
     if differ:
         changes = ", ".join(f"{k}: {before[k]} → {now[k]}" for k in differ)
@@ -235,7 +233,7 @@ def _resume(out: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimi
         return 0
     state = torch.load(path, map_location="cpu", weights_only=True)
     model.load_state_dict(state["model"])
-    for optimizer, own in zip(optimizers, state["optimizers"], strict=True):
+    for optimizer, own in zip(optimizers, state.get("optimizers") or [state["optimizer"]], strict=True):
         optimizer.load_state_dict(own)
     return int(state["step"])
 
@@ -299,7 +297,7 @@ def main(
     start: Annotated[str | None, typer.Option(help="Folder of a model of the same size to go on from.")] = None,
     optimizer: Annotated[str, typer.Option(help="adamw, or muon for the matrices inside the layers.")] = "adamw",
     layers: Annotated[
-        int, typer.Option(help="Layers; the copy circuit takes the first two.", min=2)
+        int, typer.Option(help="Layers; the copy circuit takes the first two.", min=1)
     ] = BaseRecipe.layers,
     hidden: Annotated[int, typer.Option(help="Width.")] = BaseRecipe.hidden,
     heads: Annotated[int, typer.Option(help="Attention heads; the width is divided among them.")] = BaseRecipe.heads,

@@ -12,7 +12,12 @@ from dataclasses import dataclass
 from torch.utils.data import DataLoader, Dataset
 from transformers import PreTrainedTokenizerBase
 
+from askguru_lib.errors import TrainingError
 from askguru_lib.training.corpus import Document, random_document
+
+OPTIMIZERS = ("adamw", "muon")
+NARROWEST_HEAD = 16
+"""The copy circuit tells the position before by sixteen dimensions of a head."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,27 @@ class BaseRecipe:
     optimizer: str = "adamw"
     induction: bool = True
     start: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no model can be built from.
+
+        Raises:
+            TrainingError: an unknown optimizer; a width that the heads do not divide, or in which the copy circuit has
+                no room.
+        """
+        if self.optimizer not in OPTIMIZERS:
+            raise TrainingError(f"unknown optimizer {self.optimizer!r}", hint=f"one of {', '.join(OPTIMIZERS)}")
+        if self.heads < 1 or self.hidden % self.heads:
+            raise TrainingError(f"a width of {self.hidden} cannot be divided among {self.heads} heads",
+                                where="hidden, heads", hint="let one be a multiple of the other")  # fmt: skip
+        head = self.hidden // self.heads
+        room = head >= NARROWEST_HEAD and self.hidden - head - 16 >= 2 * head and self.layers > 1
+        if self.induction and not self.start and not room:
+            raise TrainingError(
+                f"{self.layers} layers of width {self.hidden} with heads of {head} have no room for the copy circuit",
+                where="layers, hidden, heads",
+                hint=f"take two layers or more, and heads of {NARROWEST_HEAD} to a third of the width",
+            )
 
     def rate(self, step: int) -> float:
         """Learning rate at a step: warm-up, plateau, linear decay to a twentieth over the last ``decay_share``."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from transformers import MistralForCausalLM, PreTrainedTokenizerBase
 
-from askguru_lib.errors import TrainingError
-
 
 @torch.no_grad()
 def write_induction_circuit(
@@ -14,19 +12,13 @@ def write_induction_circuit(
 ) -> None:
     """Initialise the embedding, one head of layer 0 and two heads of layer 1 so that the model can copy at once.
 
-    Of the residual stream, the first two thirds hold what a token is, a head's width behind them what the previous
+    Of the residual stream, the first dimensions hold what a token is, a head's width behind them what the previous
     token was, and the last dimension a constant, from which the attention's fixed queries and keys are read. Tokens
     that differ only in case start close together.
-
-    Raises:
-        TrainingError: the heads are too wide for what a token is to fit beside them.
     """
     generator = torch.Generator().manual_seed(seed)
     width, head = model.config.hidden_size, model.config.hidden_size // model.config.num_attention_heads
     content = width - head - 16
-    if content < 2 * head:
-        raise TrainingError(f"heads of {head} are too wide for the copy circuit in a width of {width}",
-                            where="hidden, heads", hint="take more heads")  # fmt: skip
 
     def normal(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=generator)
