@@ -23,11 +23,10 @@ from askguru_lib.errors import InferenceError
 from askguru_lib.inference.backend import Backend, Generated, Mode
 from askguru_lib.inference.predictions import PredictionFile, bounds_of, by_dialect, question_prompt
 
-SPARE = 2
-"""Beams or samples decoded beside those asked for, in the same passes: they take the places of duplicates."""
-SPARE_SAMPLES = 1
-"""Samples beside those asked for where there are spare beams, too: for five candidates that makes eight rows, up to
-which a CPU multiplies matrices at nearly the cost of four."""
+SPARE = 3
+"""Beams, or samples where there are no beams, decoded beside those asked for, in the same passes: they take the places of
+duplicates. Beams seldom are any. For five candidates that makes eight rows, up to which a CPU multiplies matrices at
+nearly the cost of four."""
 HOTTER = 1.5
 """What the temperature is multiplied by in the one further round, of no more samples than are still missing."""
 
@@ -57,8 +56,8 @@ class MultiCandidateInference:
     """Exactly ``n`` candidates per prompt, distinct as normalised SQL where the model offers that many.
 
     Order: beams, most probable first, then samples in the order drawn, and behind them what was cut off. A duplicate is
-    dropped and counted on its first occurrence; places that it leaves free are filled, in this order, with a spare
-    sample, spare beams, further samples at a higher temperature, and at last with repeats of the first candidates.
+    dropped and counted on its first occurrence; places that it leaves free are filled, in this order, with spare
+    beams, further samples at a higher temperature, and at last with repeats of the first candidates.
 
     Args:
         generator: answers prompts.
@@ -120,8 +119,7 @@ class MultiCandidateInference:
         beams = {"beam": n, "sampling": 0}.get(method, min(settings.num_beams, n))
         warmth = temperature or settings.temperature
         samples = n - beams
-        spare_samples = SPARE_SAMPLES if beams else SPARE
-        width = [(beams + SPARE) if beams else 0, (samples + spare_samples) if samples else 0]
+        width = [beams + SPARE, samples] if beams else [0, samples + SPARE]
         found = self.generator.generate(
             prompts, num_return=sum(width), enough=n, mode="hybrid" if beams else "sampling", seed=seed, desc=desc,
             num_beams=width[0] or None, schemas=schemas, dialect=dialect, temperature=warmth,
