@@ -24,8 +24,8 @@ from askguru_lib.inference.backend import Backend, Generated, Mode
 from askguru_lib.inference.predictions import PredictionFile, bounds_of, by_dialect, question_prompt
 
 SPARE = 3
-"""Beams, or samples where there are no beams, decoded beside those asked for, in the same passes: they take the places of
-duplicates. Beams seldom are any. For five candidates that makes eight rows, up to which a CPU multiplies matrices at
+"""Beams, or samples where there are no beams, decoded beside those asked for, in the same passes: they take the places
+of duplicates. Beams seldom are any. For five candidates that makes eight rows, up to which a CPU multiplies matrices at
 nearly the cost of four."""
 HOTTER = 1.5
 """What the temperature is multiplied by in the one further round, of no more samples than are still missing."""
