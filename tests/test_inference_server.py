@@ -229,13 +229,13 @@ def test_what_no_server_offers_is_an_error_with_a_way_out(options: dict[str, Any
 
 
 def test_without_probabilities_each_sample_has_one_vote() -> None:
-    drawn = iter(["SELECT a", "SELECT b", "select a", "SELECT a"])
+    drawn = iter(["SELECT a", "SELECT b", "select a", "SELECT a", "SELECT b"])  # two, and the spare ones
     with Stub(lambda _: said(next(drawn))) as stub:
         config = config_for(stub.url, generation_method="sampling", concurrency=1)
         several = MultiCandidateInference(ServerGenerator(stub.url, "m", config))
         [found] = several.generate(["q"], 2)
     assert [c.sql for c in found] == ["SELECT a", "SELECT b"]
-    assert likelihoods([vars(c) for c in found]) == [3.0, 1.0]
+    assert likelihoods([vars(c) for c in found]) == [3.0, 2.0]
     assert likelihoods([{**vars(found[0]), "source": "repeat"}]) == [0.0]
 
 
@@ -267,7 +267,7 @@ def test_multi_infer_asks_a_server_and_counts_its_samples(tmp_path: Path) -> Non
     conn = write_json(tmp_path / "db_conn.json", {"dialect": "sqlite", "databases": {"shop": "shop.sqlite"}})
     write_jsonl(tests := tmp_path / "test.jsonl", records(3))
     out = tmp_path / "p.jsonl"
-    drawn = ["SELECT 7", "SELECT a FROM t", "SELECT COUNT(*) FROM t", "SELECT a FROM t", "SELECT no FROM t"]
+    drawn = ["SELECT 7", "SELECT a FROM t", "SELECT COUNT(*) FROM t", "SELECT a FROM t", "SELECT no FROM t", "SELECT 7"]
     with Stub(lambda request: said(*drawn[: request["n"]])) as stub:
         server = ["--base_url", stub.url, "--model", "m", "--constrained", "false", "--generation_method", "sampling"]
         rest = ["--test_set_path", str(tests), "--db_conn_config", str(conn), "--output_path", str(out)]
