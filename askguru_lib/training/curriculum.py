@@ -14,10 +14,9 @@ from transformers import PreTrainedTokenizerBase
 
 from askguru_lib.errors import TrainingError
 from askguru_lib.training.corpus import Document, random_document
+from askguru_lib.training.first_weights import NARROWEST_HEAD, has_room
 
 OPTIMIZERS = ("adamw", "muon")
-NARROWEST_HEAD = 16
-"""The copy circuit tells the position before by sixteen dimensions of a head."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +53,8 @@ class BaseRecipe:
         if self.heads < 1 or self.hidden % self.heads:
             raise TrainingError(f"a width of {self.hidden} cannot be divided among {self.heads} heads",
                                 where="hidden, heads", hint="let one be a multiple of the other")  # fmt: skip
-        head = self.hidden // self.heads
-        room = head >= NARROWEST_HEAD and self.hidden - head - 16 >= 2 * head and self.layers > 1
-        if self.induction and not self.start and not room:
+        if self.induction and not self.start and not has_room(self.layers, self.hidden, self.heads):
+            head = self.hidden // self.heads
             raise TrainingError(
                 f"{self.layers} layers of width {self.hidden} with heads of {head} have no room for the copy circuit",
                 where="layers, hidden, heads",

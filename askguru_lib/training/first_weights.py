@@ -5,6 +5,17 @@ from __future__ import annotations
 import torch
 from transformers import MistralForCausalLM, PreTrainedTokenizerBase
 
+NARROWEST_HEAD = 16
+"""A head of the circuit tells the position before by so many dimensions."""
+SPARE_WIDTH = 16
+"""Dimensions of the residual stream that the circuit leaves free, but for the constant."""
+
+
+def has_room(layers: int, hidden: int, heads: int) -> bool:
+    """Whether the circuit fits into a model of this size, whose heads divide its width."""
+    head = hidden // heads
+    return layers > 1 and head >= NARROWEST_HEAD and hidden - head - SPARE_WIDTH >= 2 * head
+
 
 @torch.no_grad()
 def write_induction_circuit(
@@ -18,7 +29,7 @@ def write_induction_circuit(
     """
     generator = torch.Generator().manual_seed(seed)
     width, head = model.config.hidden_size, model.config.hidden_size // model.config.num_attention_heads
-    content = width - head - 16
+    content = width - head - SPARE_WIDTH
 
     def normal(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=generator)
