@@ -6,9 +6,12 @@ wrote are never touched.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from sqlglot import exp
 
-from askguru_lib.data.trees import render
+from askguru_lib.data.grammar import identifier
+from askguru_lib.data.trees import SQLGLOT_DIALECTS, render
 from askguru_lib.databases.m_schema import MSchema
 
 _LETTERS = {"%Y": "YYYY", "%Y-%m": "YYYY-MM", "%m": "MM"}
@@ -49,6 +52,24 @@ def render_in(tree: exp.Query, schema: MSchema, dialect: str) -> str:
     return render(tree, dialect)
 
 
+@lru_cache(maxsize=65536)
+def written(name: str, dialect: str = "sqlite") -> str:
+    """A table's or column's name as a query has it: quoted where the dialect asks for that.
+
+    Args:
+        dialect: one that is not SQL (Cypher) is taken for SQLite.
+    """
+    found = identifier(name)
+    if dialect == "postgresql" and _folded(name):
+        found.set("quoted", True)
+    return found.sql(SQLGLOT_DIALECTS.get(dialect, "sqlite"))
+
+
+def _folded(name: str) -> bool:
+    """Whether PostgreSQL would read another name where this one stands without quotes."""
+    return name != name.lower() or name in _RESERVED_BY_POSTGRESQL
+
+
 class _Kinds:
     """Types of the columns that a query names."""
 
@@ -70,7 +91,7 @@ class _Kinds:
 
 def _for_postgresql(tree: exp.Query, kinds: _Kinds) -> None:
     for name in tree.find_all(exp.Identifier):
-        if name.name != name.name.lower() or name.name in _RESERVED_BY_POSTGRESQL:
+        if _folded(name.name):
             name.set("quoted", True)
     for test in tree.find_all(exp.EQ, exp.NEQ):
         value = test.expression

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
@@ -51,11 +51,6 @@ class Column:
     is_number: bool
     meanings: tuple[tuple[str, str], ...] = ()
     sql_type: str = ""
-
-    @property
-    def is_part_of_name(self) -> bool:
-        """Whether it is a name that many rows share, as first names are."""
-        return bool(PART_OF_NAME.search(phrasing.humanize(self.name)))
 
     @property
     def other_words(self) -> tuple[str, ...]:
@@ -123,6 +118,23 @@ def column_kind(name: str, info: dict[str, Any], is_key: bool) -> str:
     if re.search(r"\b(name|title|label|designation)\b", words):
         return "label"
     return "category"
+
+
+def row_name(kinds: Mapping[str, str], key: Sequence[str]) -> str | None:
+    """The column that says what a row is called: its name, or else its key; where no key is declared, the first column
+    that looks like one.
+
+    Args:
+        kinds: of a table's columns, by their names.
+        key: the columns of its primary key. Where it has several and the table has no name, there is no such column:
+            half of a key names no row.
+    """
+    names = [name for name, kind in kinds.items() if kind == "label"]
+    if names:
+        return min(names, key=lambda name: bool(PART_OF_NAME.search(phrasing.humanize(name))))
+    if len(key) > 1:
+        return None
+    return next(iter([*key, *(name for name, kind in kinds.items() if kind == "key"), *kinds]), None)
 
 
 class Grammar:
@@ -201,16 +213,14 @@ class Grammar:
         return self.tables[self._pick(list(self.tables))]
 
     def _label(self, table: str) -> Column:
-        """What stands for a row when no column is named: its name, or else its key; where no key is declared, the first
-        column that looks like one.
+        """What stands for a row when no column is named (:func:`row_name`).
 
         Raises:
-            NotHere: the table has no name, and its key has several columns: half of a key names no row.
+            NotHere: nothing does.
         """
         t = self.tables[table]
-        names = sorted(t.of("label"), key=lambda c: c.is_part_of_name)
-        own = [c for c in t.columns if c.name in t.key] if t.key else t.of("key") or t.columns
-        return self._pick(names[:1] or ([] if len(t.key) > 1 else own[:1]))
+        name = row_name({c.name: c.kind for c in t.columns}, t.key)
+        return self._pick([c for c in t.columns if c.name == name])
 
     # -- trees --------------------------------------------------------------------------------------------------
 

@@ -18,11 +18,22 @@ from itertools import chain, combinations, islice, pairwise
 from typing import Any
 
 import networkx as nx
+from sqlglot import exp
 
-from askguru_lib.data.grammar import column_kind
-from askguru_lib.data.phrasing import BORN, COMPARATIVES, SUPERLATIVES, head, humanize, spoken
+from askguru_lib.data.dialects import written
+from askguru_lib.data.grammar import column_kind, row_name
+from askguru_lib.data.phrasing import (
+    AGGREGATES,
+    BORN,
+    COMPARATIVES,
+    MONTHS,
+    SUPERLATIVES,
+    head,
+    humanize,
+    spoken,
+)
 from askguru_lib.databases.fitting import stem
-from askguru_lib.databases.m_schema import MSchema, printed_name
+from askguru_lib.databases.m_schema import MSchema
 from askguru_lib.databases.values import FUNCTION_WORDS, ValueIndex
 from askguru_lib.errors import DataError
 
@@ -35,6 +46,8 @@ LONGEST_WAY = 4
 """Tables on a way between two that are mentioned, at most."""
 MOST_MEANINGS = 3
 """Tables or columns that one phrase is said to mean, at most."""
+MOST_DATES = 3
+"""Columns that may be the time of a table's rows, at most."""
 NEARLY = 0.8
 """A second meaning is kept if it is this good, measured against the best one."""
 
@@ -56,11 +69,24 @@ def _verb_root(word: str) -> tuple[str, bool]:
 
 _SILENT = frozenset(map(stem, FUNCTION_WORDS))
 """Words that neither begin nor end what is named, unless nothing else is left of a name."""
-_COUNTED = frozenset({"number", "count"})
-"""Words that ask for a count more often than for a part of a name (*number of orders*, not an order's number)."""
+_ASKING = frozenset(
+    """number count first last top bottom each per list show look find tell want need know give given get see print
+    display calculate compute start starts starting started begin begins beginning end ends ending letter letters
+    contain contains ordered sorted grouped together all total other only average in on""".split()  # noqa: SIM905
+) | {word for said in AGGREGATES.values() for word in said}
+"""Words that say what is asked more often than they are a part of a name (*number of orders*, not an order's number);
+alone they stand for a name only if it has no other words."""
+_OF_TIME = re.compile(
+    rf"""\b(?:(?:1[6-9]|20)\d\d|{"|".join(MONTHS)}|when|dates?|days?|weeks?|months?|years?|since|until|before|after|ago
+    |earliest|latest|newest|oldest|youngest|recent(?:ly)?|first|last|today|now|current(?:ly)?|still|already|yet|early
+    |late|new|old|born|long(?:est)?|so\ far)\b""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""A question that may ask for a time."""
 
 Values = Mapping[str, Sequence[Sequence[str]]]
-"""Values of the data, each with ``[table, column]`` of where it stands."""
+"""Values of the data, each with ``[table, column, value]`` of where it stands and how it is spelt there; where the last is
+left out, it is spelt as it is said."""
 Item = tuple[str, str]
 """A table, with an empty column, or a column."""
 Place = tuple[int, int]
@@ -73,11 +99,20 @@ class Mention:
 
     Attributes:
         words: the phrase, as the question says it.
-        items: tables as ``table``, columns as ``table.column``, as M-Schema prints the names; the likeliest first.
+        items: tables as ``table``, columns as ``table.column``, as a query has the names; the likeliest first.
+        values: if the phrase is a value, how each of these columns spells it.
     """
 
     words: str
     items: tuple[str, ...]
+    values: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """``words = name, name``, and behind the name of a column that has the words as a value ``= 'value'``."""
+        if not self.values:
+            return f"{self.words} = {', '.join(self.items)}"
+        literals = (exp.Literal.string(value).sql() for value in self.values)
+        return f"{self.words}: {', '.join(map(' = '.join, zip(self.items, literals, strict=True)))}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +128,20 @@ class Links:
     Attributes:
         mentions: in the question's order.
         rows: for each table that is mentioned, the column that says what a row is called.
+        dates: where the question may ask for a time, the dates and years of each table that is mentioned.
         joins: the foreign keys between these tables, as SQL says them.
     """
 
     mentions: tuple[Mention, ...]
     rows: tuple[str, ...] = ()
+    dates: tuple[tuple[str, ...], ...] = ()
     joins: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """What a prompt shows: ``words = name`` for each mention, then a line for each row and join."""
-        lines = [f"{mention.words} = {', '.join(mention.items)}" for mention in self.mentions]
+        """What a prompt shows: a line for each mention, then a line for each row, table with dates and join."""
+        lines = [str(mention) for mention in self.mentions]
         lines += [f"row = {row}" for row in self.rows]
+        lines += [f"time = {', '.join(dates)}" for dates in self.dates]
         return "\n".join([*lines, *self.joins]) or "None"
 
 
@@ -127,10 +165,12 @@ class _Index:
         keys = {(str(k[i]), str(k[i + 1])) for k in schema.foreign_keys for i in (0, 3)}
         kinds = {(t, c): column_kind(c, field, (t, c) in keys) for t, c, field in schema.columns()}
         self.rows: dict[str, str] = {}
-        for kind in ("label", "key"):
-            for (table, column), its in kinds.items():
-                if its == kind:
-                    self.rows.setdefault(table, column)
+        self.dates: dict[str, list[str]] = {}
+        for table, info in schema.tables.items():
+            its = {column: kinds[table, column] for column in info["fields"]}
+            if row := row_name(its, [column for column, field in info["fields"].items() if field["primary_key"]]):
+                self.rows[table] = row
+            self.dates[table] = [c for c, kind in its.items() if kind == "date" or _is_year(c, kind)][:MOST_DATES]
         self.graph = nx.MultiGraph()
         for key in schema.foreign_keys:
             table, column, other, ref = (str(key[i]) for i in (0, 1, 3, 4))
@@ -146,6 +186,10 @@ class _Index:
         root, derived = _verb_root(here)
         found = self.by_root.get((root, not derived)) or (derived and self.by_root.get((root, True)))
         return found if found and found not in _SILENT else here
+
+
+def _is_year(column: str, kind: str) -> bool:
+    return kind == "number" and "year" in humanize(column).split()
 
 
 def _phrases(schema: MSchema) -> Iterable[_Phrase]:
@@ -189,10 +233,10 @@ def _index(db_schema: str) -> _Index:
 
 
 def well_formed(values: Any) -> bool:
-    """Whether a record's ``values`` are ``{text: [[table, column], …]}``."""
+    """Whether a record's ``values`` are ``{text: [[table, column, value], …]}``."""
     return isinstance(values, Mapping) and all(
         isinstance(places, Sequence)
-        and all(isinstance(p, Sequence) and len(p) == 2 and all(isinstance(name, str) for name in p) for p in places)
+        and all(isinstance(p, Sequence) and len(p) in (2, 3) and all(isinstance(name, str) for name in p) for p in places)
         for places in values.values()
     )
 
@@ -205,37 +249,47 @@ def is_m_schema(db_schema: str) -> bool:
         return False
 
 
-def schema_links(db_schema: str, question: str, values: Values | None = None) -> Links:
+def schema_links(db_schema: str, question: str, values: Values | None = None, dialect: str = "sqlite") -> Links:
     """What a question names in a schema.
 
     Args:
         db_schema: M-Schema text.
         question: with its evidence, if there is any.
-        values: what the question says of the data, and ``[table, column]`` of where that stands
-            (:meth:`askguru_lib.databases.values.ValueIndex.mentioned`); columns that the schema does not show are
-            passed over.
+        values: what the question says of the data, and ``[table, column, value]`` of where that stands and how it is
+            spelt there (:meth:`askguru_lib.databases.values.ValueIndex.mentioned`); columns that the schema does not
+            show are passed over.
+        dialect: in which names are written.
 
     Raises:
         DataError: ``db_schema`` is not M-Schema, or ``values`` are malformed.
     """
     if values and not well_formed(values):
-        raise DataError(f"expected {{text: [[table, column], …]}}, got {values!r}"[:300], where="values",
+        raise DataError(f"expected {{text: [[table, column, value], …]}}, got {values!r}"[:300], where="values",
                         hint="askguru process writes them")  # fmt: skip
     index = _index(db_schema)
-    found = _found(index, question, values or {})
+    spelt = _values(index, question, values or {})
+    found = _found(index, question, spelt)
     named = {table for scores in found.values() for table, column in scores if not column}
     mentions = []
     tables: dict[str, None] = {}
     for (start, end), scores in sorted(found.items()):
         items = _likeliest(scores, named)
-        mentions.append(Mention(" ".join(question[start:end].split()), tuple(map(_printed, items))))
+        names = tuple(_written(item, dialect) for item in items)
+        texts = tuple(map(spelt[start, end].__getitem__, items)) if (start, end) in spelt else ()
+        mentions.append(Mention(" ".join(question[start:end].split()), names, texts))
         tables |= dict.fromkeys([table for table, column in items if not column] or [items[0][0]])
     several = list(tables)[:MOST_TABLES]
-    rows = tuple(_printed((table, index.rows[table])) for table in several if table in index.rows)
-    return Links(tuple(islice(dict.fromkeys(mentions), MOST_MENTIONS)), rows, _joins(index, several))
+    rows = tuple(_written((table, index.rows[table]), dialect) for table in several if table in index.rows)
+    dated = [table for table in several if index.dates[table]] if _OF_TIME.search(question) else []
+    return Links(
+        tuple(islice(dict.fromkeys(mentions), MOST_MENTIONS)),
+        rows,
+        tuple(tuple(_written((table, column), dialect) for column in index.dates[table]) for table in dated),
+        _joins(index, several, dialect),
+    )
 
 
-def _joins(index: _Index, tables: Sequence[str]) -> tuple[str, ...]:
+def _joins(index: _Index, tables: Sequence[str], dialect: str) -> tuple[str, ...]:
     """The foreign keys on the shortest ways between tables."""
     keys: dict[tuple[str, str, str, str], None] = {}
     for a, b in combinations([t for t in tables if t in index.graph], 2):
@@ -244,16 +298,16 @@ def _joins(index: _Index, tables: Sequence[str]) -> tuple[str, ...]:
             if len(way) <= LONGEST_WAY:
                 keys |= dict.fromkeys(key for here, there in pairwise(way) for key in index.graph[here][there])
     return tuple(
-        f"{printed_name(t)} JOIN {printed_name(u)} ON {_printed((t, c))} = {_printed((u, d))}"
+        f"{_written((t, ''), dialect)} JOIN {_written((u, ''), dialect)} "
+        f"ON {_written((t, c), dialect)} = {_written((u, d), dialect)}"
         for t, c, u, d in islice(keys, MOST_JOINS)
     )
 
 
-def _found(index: _Index, question: str, given: Values) -> dict[Place, dict[Item, float]]:
+def _found(index: _Index, question: str, values: Mapping[Place, Mapping[Item, str]]) -> dict[Place, dict[Item, float]]:
     """Places in the question, as characters, and what they may mean, with scores."""
     words = [(m.start(), m.end(), index.word(m[0].lower())) for m in _WORD.finditer(question)]
     spans = _spans(index, words, question)
-    values = _values(index, question, given)
     found = {place: dict.fromkeys(columns, math.inf) for place, columns in values.items()}
     tables: dict[Place, float] = {}
     for of_tables in (True, False):
@@ -297,21 +351,25 @@ def _spans(index: _Index, words: Sequence[tuple[int, int, str]], question: str) 
                 elif here not in _SILENT:
                     break
             share = said / sum(index.rarity[w] for w in phrase.stems)
-            alone = last == first and word in _COUNTED and len(phrase.stems) > 1
+            alone = last == first and len(phrase.stems) > 1 and question[slice(*words[first][:2])].lower() in _ASKING
             if share >= LEAST_COVERED and not alone:
                 scores = found[first, last]
                 scores[phrase.item] = max(scores.get(phrase.item, 0.0), said * share)
     return found
 
 
-def _values(index: _Index, question: str, given: Values) -> dict[Place, list[Item]]:
-    """Where the question says a value, and which columns have it; the longest where several overlap."""
-    found = dict(index.values.places(question))
+def _values(index: _Index, question: str, given: Values) -> dict[Place, dict[Item, str]]:
+    """Where the question says a value, and which columns have it, spelt how; the longest where several overlap."""
+    found = {
+        place: {(table, column): value for table, column, value in columns}
+        for place, columns in index.values.places(question).items()
+    }
     for said, places in given.items():
-        shown = [(table, column) for table, column in places if (table, column) in index.columns]
+        shown = {(table, column): value[0] if value else said for table, column, *value in places}
+        shown = {item: value for item, value in shown.items() if item in index.columns}
         if shown and (match := re.search(rf"(?<!\w){re.escape(said)}(?!\w)", question)):
-            found[match.span()] = list(dict.fromkeys([*found.get(match.span(), []), *shown]))
-    kept: dict[Place, list[Item]] = {}
+            found[match.span()] = found.get(match.span(), {}) | shown
+    kept: dict[Place, dict[Item, str]] = {}
     for place in sorted(found, key=lambda p: p[0] - p[1]):
         if not _overlaps(place, dict.fromkeys(kept, 1.0), 0):
             kept[place] = found[place]
@@ -325,5 +383,5 @@ def _likeliest(scores: Mapping[Item, float], named: set[str]) -> list[Item]:
     return sorted(items, key=lambda item: (item[1] != "", -scores[item]))[:MOST_MEANINGS]
 
 
-def _printed(item: Item) -> str:
-    return ".".join(printed_name(name) for name in item if name)
+def _written(item: Item, dialect: str) -> str:
+    return ".".join(written(name, dialect) for name in item if name)

@@ -162,7 +162,8 @@ def build_prompt(
     labels = ascii_uppercase[: len(candidates)]
     known = evidence or "None"
     if links and is_m_schema(db_schema):
-        known += "\n【Links】\n" + str(schema_links(db_schema, f"{question}\n{evidence}", values or {}))
+        spelt = TASK_DIALECT.get(task_name, dialect)
+        known += "\n【Links】\n" + str(schema_links(db_schema, f"{question}\n{evidence}", values or {}, spelt))
     return TEMPLATES[task_name][order].format(
         db_schema=db_schema,
         question=question,

@@ -199,7 +199,7 @@ def _original(
     if wrong := [f for f in ("db_name", "question", "db_schema", "sql") if not isinstance(value[f], str)]:
         raise _Malformed(f"'{wrong[0]}' must be a text, got {value[wrong[0]]!r}")
     if not well_formed(value.get("values") or {}):
-        raise _Malformed(f"'values' must be {{text: [[table, column], …]}}, got {value['values']!r}"[:300])
+        raise _Malformed(f"'values' must be {{text: [[table, column, value], …]}}, got {value['values']!r}"[:300])
     if entry.group == "self_refine":
         _check_texts(value["pred_sql_res"], 2, "pred_sql_res")
     if entry.group == "sql_select":

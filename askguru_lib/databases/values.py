@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 import sqlalchemy as sa
 from sqlalchemy import exc
@@ -42,11 +42,13 @@ class ValueIndex:
 
     def __init__(self, values: Iterable[tuple[str, str, str]] = ()) -> None:
         self.warnings: list[str] = []
-        self._spelt: dict[tuple[str, ...], dict[tuple[str, str], set[str]]] = defaultdict(lambda: defaultdict(set))
+        # Lower-case words → column → how they are written there → the whole text.
+        self._spelt: dict[tuple[str, ...], dict[tuple[str, str], dict[str, str]]]
+        self._spelt = defaultdict(lambda: defaultdict(dict))
         for table, column, text in values:
             words = tuple(_WORD.findall(text))
             if len(text) <= LONGEST_VALUE and len(words) <= MOST_WORDS and sum(c.isalpha() for c in text) > 1:
-                self._spelt[tuple(w.lower() for w in words)][table, column].add(" ".join(words))
+                self._spelt[tuple(w.lower() for w in words)][table, column].setdefault(" ".join(words), text)
 
     @classmethod
     def read(cls, schema: SchemaEngine, max_values: int) -> ValueIndex:
@@ -74,28 +76,39 @@ class ValueIndex:
         index.warnings = warnings
         return index
 
-    def places(self, text: str) -> dict[tuple[int, int], list[tuple[str, str]]]:
-        """Where a text says a value, as characters, and the ``(table, column)`` in which it stands.
+    def places(self, text: str) -> dict[tuple[int, int], list[tuple[str, str, str]]]:
+        """Where a text says a value, as characters, and the ``(table, column, value)`` in which it stands, the value as
+        it is spelt there.
 
         A single word with a capital must be said with it (*price* is not Mr Price), and a function word is no value.
         """
         words = [(m.start(), m.end(), m[0]) for m in _WORD.finditer(text)]
-        found: dict[tuple[int, int], list[tuple[str, str]]] = {}
+        found: dict[tuple[int, int], list[tuple[str, str, str]]] = {}
         for first in range(len(words)):
             for last in range(first, min(first + MOST_WORDS, len(words))):
                 said = [word for _, _, word in words[first : last + 1]]
                 spelt = self._spelt.get(tuple(w.lower() for w in said), {})
-                columns = [c for c, spellings in spelt.items() if len(said) > 1 or _is_meant(said[0], spellings)]
+                columns = [(*c, _likest(" ".join(said), spellings)) for c, spellings in spelt.items()
+                           if len(said) > 1 or _is_meant(said[0], spellings)]  # fmt: skip
                 if columns:
                     found[words[first][0], words[last][1]] = columns[:MOST_COLUMNS]
         return found
 
     def mentioned(self, text: str) -> dict[str, list[list[str]]]:
-        """Values that a text says, as it says them, each with ``[table, column]`` of where it stands."""
+        """Values that a text says, as it says them, each with ``[table, column, value]`` of where it stands and how it
+        is spelt there."""
         return {text[a:b]: [list(column) for column in columns] for (a, b), columns in self.places(text).items()}
 
 
-def _is_meant(word: str, spellings: set[str]) -> bool:
+def _likest(said: str, spellings: Mapping[str, str]) -> str:
+    """Of the texts that have these words, the one that is spelt as they are said, or else in small letters."""
+    for form in (said, said.lower()):
+        if form in spellings:
+            return spellings[form]
+    return min(spellings.values())
+
+
+def _is_meant(word: str, spellings: Collection[str]) -> bool:
     return word not in FUNCTION_WORDS and (word in spellings or word.lower() in spellings)
 
 

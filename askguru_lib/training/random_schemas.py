@@ -116,9 +116,11 @@ def _code(rng: random.Random) -> str:
 STYLES: dict[str, tuple[Callable[[random.Random, str], str], float, float]] = {
     "snake": (lambda _, n: n, 0.7, 8),
     "camel": (lambda _, n: _words(n)[0] + "".join(w.capitalize() for w in _words(n)[1:]), 0.4, 1.5),
-    "pascal": (lambda _, n: "".join(w.capitalize() for w in _words(n)), 0.4, 1.5),
-    "upper": (lambda _, n: n.upper(), 0.8, 0.4),
-    "short": (_abbreviate, 0.97, 1.5),
+    "pascal": (lambda _, n: "".join(w.capitalize() for w in _words(n)), 0.4, 1.8),
+    "spaced": (lambda _, n: " ".join(w.capitalize() for w in _words(n)), 0.4, 0.5),
+    "upper": (lambda _, n: n.upper(), 0.8, 0.7),
+    "short": (_abbreviate, 0.97, 1.8),
+    "short upper": (lambda rng, n: _abbreviate(rng, n).upper(), 0.97, 1.2),
     "code": (lambda rng, _: _code(rng), 0.97, 1.5),
 }
 """Naming style: how a plain name is written, the chance that its schema has comments, and its weight."""
@@ -136,7 +138,7 @@ def random_database(rng: random.Random, tables: tuple[int, int] = (2, 6), max_co
     # Where names are words, some columns go without a comment; where they are codes, none can.
     wanted = 0.97 if cryptic else rng.choice([0.5, 0.8, 0.95])
     plural_share, repeats = rng.choice([0.0, 0.0, 1.0, 1.0, 0.5]), rng.choice([0.0, 0.3, 0.6, 0.9])
-    prefix = rng.choice(["", "", "", "", "", "", "", "", "tbl_", "dim_"])
+    prefix = rng.choice(["", "", "", "", "", "", "", "tbl_", "tbl_", "dim_"])
     entities = _entities(rng, rng.randint(*tables))
     schema = MSchema(rng.choice([rng.choice(ENTITIES), made_up(rng)]))
     meanings: dict[str, dict[str, str]] = {}
