@@ -52,7 +52,7 @@ def linked(text: str, question: str) -> dict[str, tuple[str, ...]]:
         ("Show the START-UP DATES", "START-UP DATES", "EQUI.INBDT"),
         ("List all status codes", "status codes", "category.statusCode"),
         ("How many categories do we have?", "categories", "category"),
-        ("the net value, please", "net value", "EQUI.net value"),
+        ("the net value, please", "net value", 'EQUI."net value"'),
         ("its purchase price", "purchase price", 'EQUI."odd.name"'),
         ("What happened at hafen works?", "hafen works", "WERK.NAME1"),
         ("Is 'Pump 7' new?", "Pump 7", "EQUI.EQKTX"),
@@ -91,12 +91,12 @@ def test_part_of_a_word_is_not_a_value(text: str):
 def test_a_value_of_the_data_is_linked_to_the_columns_that_the_schema_shows(text: str):
     values = {"Bergen": [["WERK", "NAME1"], ["WERK", "gone"]], "Nord": [["gone", "x"]]}
     links = schema_links(text, "Is it in Bergen or Nord?", values)
-    assert links.mentions == (Mention("Bergen", ("WERK.NAME1",)),)
+    assert links.mentions == (Mention("Bergen", ("WERK.NAME1",), ("'Bergen'",)),)
 
 
 def test_a_value_is_found_behind_a_word_that_holds_it(text: str):
-    links = schema_links(text, "Any flights to NY?", {"NY": [["WERK", "NAME1"]]})
-    assert links.mentions == (Mention("NY", ("WERK.NAME1",)),)
+    links = schema_links(text, "Any flights to NY?", {"NY": [["WERK", "NAME1", "New York"]]})
+    assert links.mentions == (Mention("NY", ("WERK.NAME1",), ("'New York'",)),)
 
 
 def test_a_function_word_is_not_a_name_that_comes_from_it():
@@ -145,8 +145,10 @@ def test_links_come_in_the_questions_order_and_once(text: str):
 
 
 def test_the_text_has_one_link_a_line():
-    links = Links((Mention("a", ("t.a", "u.a")), Mention("b", ("b",))), ("t.name",), ("t JOIN u ON t.a = u.a",))
-    assert str(links) == "a = t.a, u.a\nb = b\nrow = t.name\nt JOIN u ON t.a = u.a"
+    mentions = Mention("a", ("t.a", "u.a")), Mention("b", ("b",)), Mention("x", ("t.a", "u.a"), ("'x'", "'X'"))
+    links = Links(mentions, ("t.name",), (("t.day", "t.year"),), ("t JOIN u ON t.a = u.a",))
+    said = "a = t.a, u.a\nb = b\nx: t.a = 'x', u.a = 'X'\nrow = t.name\ntime = t.day, t.year\nt JOIN u ON t.a = u.a"
+    assert str(links) == said
 
 
 def test_a_table_inside_a_columns_words_is_named_and_not_the_reverse(text: str):

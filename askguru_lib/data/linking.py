@@ -21,7 +21,7 @@ import networkx as nx
 from sqlglot import exp
 
 from askguru_lib.data.dialects import written
-from askguru_lib.data.grammar import column_kind, row_name
+from askguru_lib.data.grammar import NUMBER_TYPES, column_kind, row_name
 from askguru_lib.data.phrasing import (
     AGGREGATES,
     BORN,
@@ -53,6 +53,8 @@ NEARLY = 0.8
 
 _WORD = re.compile(r"[^\W_]+")
 _ENDS = re.compile(r"[.?!;\n]")
+_NUMBERED = re.compile(r"(?: number| no\.?| nr\.?| id)? #?(?!(?:19|20)\d\d\b)(\d+)(?![\w.,]*\d)")
+"""Behind a table's name: the key of one of its rows (*order 1004*), unless it looks like a year."""
 
 
 def _verb_root(word: str) -> tuple[str, bool]:
@@ -85,8 +87,8 @@ _OF_TIME = re.compile(
 """A question that may ask for a time."""
 
 Values = Mapping[str, Sequence[Sequence[str]]]
-"""Values of the data, each with ``[table, column, value]`` of where it stands and how it is spelt there; where the last is
-left out, it is spelt as it is said."""
+"""Values of the data, each with ``[table, column, value]`` of where it stands and how it is spelt there; where the last
+is left out, it is spelt as it is said."""
 Item = tuple[str, str]
 """A table, with an empty column, or a column."""
 Place = tuple[int, int]
@@ -100,7 +102,7 @@ class Mention:
     Attributes:
         words: the phrase, as the question says it.
         items: tables as ``table``, columns as ``table.column``, as a query has the names; the likeliest first.
-        values: if the phrase is a value, how each of these columns spells it.
+        values: if the phrase is a value, what each of these columns has for it, as a query says it.
     """
 
     words: str
@@ -108,11 +110,10 @@ class Mention:
     values: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """``words = name, name``, and behind the name of a column that has the words as a value ``= 'value'``."""
+        """``words = name, name``, and for a value ``words: name = 'value', name = 'value'``."""
         if not self.values:
             return f"{self.words} = {', '.join(self.items)}"
-        literals = (exp.Literal.string(value).sql() for value in self.values)
-        return f"{self.words}: {', '.join(map(' = '.join, zip(self.items, literals, strict=True)))}"
+        return f"{self.words}: {', '.join(map(' = '.join, zip(self.items, self.values, strict=True)))}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,16 +161,24 @@ class _Index:
         for word in self.by_stem:
             root, derived = _verb_root(word)
             self.by_root.setdefault((root, derived), word)
+        self.whole = {phrase.stems[0] for phrase in phrases if len(phrase.stems) == 1}
+        """Words that are a name on their own."""
         known = Counter(word for phrase in phrases for word in set(phrase.stems))
         self.rarity = {word: 1 + math.log(len(phrases) / n) for word, n in known.items()}
         keys = {(str(k[i]), str(k[i + 1])) for k in schema.foreign_keys for i in (0, 3)}
         kinds = {(t, c): column_kind(c, field, (t, c) in keys) for t, c, field in schema.columns()}
         self.rows: dict[str, str] = {}
+        self.keys: dict[str, tuple[str, bool]] = {}
+        """The only column of a primary key, and whether it is a number."""
         self.dates: dict[str, list[str]] = {}
         for table, info in schema.tables.items():
             its = {column: kinds[table, column] for column in info["fields"]}
-            if row := row_name(its, [column for column, field in info["fields"].items() if field["primary_key"]]):
+            key = [column for column, field in info["fields"].items() if field["primary_key"]]
+            if row := row_name(its, key):
                 self.rows[table] = row
+            if len(key) == 1:
+                kind = str(info["fields"][key[0]]["type"]).upper()
+                self.keys[table] = key[0], any(number in kind for number in NUMBER_TYPES)
             self.dates[table] = [c for c, kind in its.items() if kind == "date" or _is_year(c, kind)][:MOST_DATES]
         self.graph = nx.MultiGraph()
         for key in schema.foreign_keys:
@@ -236,7 +245,9 @@ def well_formed(values: Any) -> bool:
     """Whether a record's ``values`` are ``{text: [[table, column, value], …]}``."""
     return isinstance(values, Mapping) and all(
         isinstance(places, Sequence)
-        and all(isinstance(p, Sequence) and len(p) in (2, 3) and all(isinstance(name, str) for name in p) for p in places)
+        and all(
+            isinstance(p, Sequence) and len(p) in (2, 3) and all(isinstance(name, str) for name in p) for p in places
+        )
         for places in values.values()
     )
 
@@ -275,8 +286,14 @@ def schema_links(db_schema: str, question: str, values: Values | None = None, di
     for (start, end), scores in sorted(found.items()):
         items = _likeliest(scores, named)
         names = tuple(_written(item, dialect) for item in items)
-        texts = tuple(map(spelt[start, end].__getitem__, items)) if (start, end) in spelt else ()
+        texts = tuple(_literal(spelt[start, end][item]) for item in items) if (start, end) in spelt else ()
         mentions.append(Mention(" ".join(question[start:end].split()), names, texts))
+        number = _NUMBERED.match(question, end)
+        if number and not items[0][1] and items[0][0] in index.keys:
+            column, is_number = index.keys[items[0][0]]
+            value = number[1] if is_number else _literal(number[1])
+            said = " ".join(question[start : number.end()].split())
+            mentions.append(Mention(said, (_written((items[0][0], column), dialect),), (value,)))
         tables |= dict.fromkeys([table for table, column in items if not column] or [items[0][0]])
     several = list(tables)[:MOST_TABLES]
     rows = tuple(_written((table, index.rows[table]), dialect) for table in several if table in index.rows)
@@ -369,6 +386,13 @@ def _values(index: _Index, question: str, given: Values) -> dict[Place, dict[Ite
         shown = {item: value for item, value in shown.items() if item in index.columns}
         if shown and (match := re.search(rf"(?<!\w){re.escape(said)}(?!\w)", question)):
             found[match.span()] = found.get(match.span(), {}) | shown
+    for start, end in [p for p in found if stem(question[slice(*p)].lower()) in index.whole]:
+        # *books* are the table and not the category "book"
+        same = {i: v for i, v in found[start, end].items() if v.lower() == question[start:end].lower()}
+        if same:
+            found[start, end] = same
+        else:
+            del found[start, end]
     kept: dict[Place, dict[Item, str]] = {}
     for place in sorted(found, key=lambda p: p[0] - p[1]):
         if not _overlaps(place, dict.fromkeys(kept, 1.0), 0):
@@ -381,6 +405,10 @@ def _likeliest(scores: Mapping[Item, float], named: set[str]) -> list[Item]:
     here = {item for item in scores if item[0] in named and item[1]}
     items = [item for item in scores if not item[1] or not here or item in here]
     return sorted(items, key=lambda item: (item[1] != "", -scores[item]))[:MOST_MEANINGS]
+
+
+def _literal(value: str) -> str:
+    return exp.Literal.string(value).sql()
 
 
 def _written(item: Item, dialect: str) -> str:

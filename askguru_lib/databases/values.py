@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 import sqlalchemy as sa
 from sqlalchemy import exc
 
+from askguru_lib.databases.fitting import stem
 from askguru_lib.databases.schema_engine import SchemaEngine, is_secret
 
 LONGEST_VALUE = 50
@@ -81,13 +82,17 @@ class ValueIndex:
         it is spelt there.
 
         A single word with a capital must be said with it (*price* is not Mr Price), and a function word is no value.
+        One in small letters may be said as several (*students*, where the value is ``student``).
         """
         words = [(m.start(), m.end(), m[0]) for m in _WORD.finditer(text)]
         found: dict[tuple[int, int], list[tuple[str, str, str]]] = {}
         for first in range(len(words)):
             for last in range(first, min(first + MOST_WORDS, len(words))):
                 said = [word for _, _, word in words[first : last + 1]]
-                spelt = self._spelt.get(tuple(w.lower() for w in said), {})
+                spelt = self._spelt.get(tuple(w.lower() for w in said)) or {}
+                if not spelt and len(said) == 1 and (one := stem(said[0])) != said[0]:
+                    spelt = self._spelt.get((one,)) or {}
+                    said = [one]
                 columns = [(*c, _likest(" ".join(said), spellings)) for c, spellings in spelt.items()
                            if len(said) > 1 or _is_meant(said[0], spellings)]  # fmt: skip
                 if columns:

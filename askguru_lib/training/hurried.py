@@ -50,7 +50,8 @@ any nothing lacking lack missing empty unknown known recorded already exclude ex
 despite other others tie ties together added rarest half twice double second third few several couple dozen hundred
 thousand million billion share percentage percent ratio running cumulative
 so far difference days day times product multiplied divided minus plus year years month months date alphabetical
-alphabetically reverse z starts starting begins ends contains includes including with same own where
+alphabetically reverse z letter letters characters capital capitals upper case initial initials rest
+starts starting begins ends contains includes including with same own where
 """.split()  # noqa: SIM905
 )
 """Words that say what is asked of what is named."""
@@ -89,8 +90,11 @@ def hurried(pair: Pair, schema: str, values: Values, rng: random.Random) -> str:
             return True
         return word.strip(".,:;?!()").lower() in _cues() | defined
 
-    whole = "|".join(rf"(?<!\w){re.escape(phrase)}(?!\w)" for phrase in sorted(kept, key=len, reverse=True) if phrase)
-    places = [m.span() for m in re.finditer(whole, question, re.IGNORECASE)] if whole else []
+    places = [
+        match.span()
+        for phrase in filter(None, kept)
+        for match in re.finditer(rf"(?<!\w){re.escape(phrase)}(?!\w)", question, re.IGNORECASE)
+    ]
     said: list[str] = []
     for match in re.finditer(r"'[^']*'|\"[^\"]*\"|\S+", question):
         roll = 1.0 if matters(match[0], *match.span()) else rng.random()

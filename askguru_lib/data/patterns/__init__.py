@@ -6,7 +6,18 @@ from collections.abc import Callable
 
 from askguru_lib.data.grammar import Grammar, Pair
 from askguru_lib.data.patterns.computed import best_of_group, days_between, product, running_total
-from askguru_lib.data.patterns.groups import aggregate, beyond_average, grouping, having, most_common, per_year, share
+from askguru_lib.data.patterns.derived import classes, initials, text_form
+from askguru_lib.data.patterns.groups import (
+    aggregate,
+    beyond_average,
+    busiest_time,
+    grouping,
+    having,
+    most_common,
+    per_year,
+    share,
+    two_measures,
+)
 from askguru_lib.data.patterns.joins import (
     both_conditions,
     childless,
@@ -33,7 +44,7 @@ PATTERNS: dict[Pattern, float] = {
     having: 3, most_common: 4, beyond_average: 3, share: 1.5, join_listing: 9, join_pair: 3, join_measure: 7,
     join_grouping: 6, top_parent: 5, parent_having: 3, childless: 4, two_hops: 4, both_conditions: 4, with_none: 2,
     latest_of: 2, different_parents: 2, far_groups: 3, product: 3, days_between: 1.5, best_of_group: 1.5,
-    running_total: 1.5,
+    running_total: 1.5, two_measures: 1.5, busiest_time: 1.2, classes: 1.2, text_form: 1.2, initials: 0.6,
 }  # fmt: skip
 """Every pattern with its weight in a draw."""
 

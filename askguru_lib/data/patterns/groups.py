@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlglot import exp
 
 from askguru_lib.data import phrasing
-from askguru_lib.data.conditions import only_year, rounded, some_conditions, what_happened
+from askguru_lib.data.conditions import one_condition, only_year, rounded, some_conditions, what_happened
 from askguru_lib.data.grammar import Grammar, Pair
 from askguru_lib.data.patterns.wording import (
     attribute_of,
@@ -184,7 +184,7 @@ def beyond_average(g: Grammar) -> Pair:
 
 
 def share(g: Grammar) -> Pair:
-    """Percentage of rows that meet a condition."""
+    """Percentage of rows that meet a condition; of all, or of those that meet another one."""
     table = g._table()
     condition = some_conditions(g, table.name, least=1)
     assert condition is not None
@@ -192,11 +192,80 @@ def share(g: Grammar) -> Pair:
     ratio = exp.Div(
         this=exp.Mul(this=exp.Literal.number("100.0"), expression=exp.Sum(this=case)), expression=g._count(), typed=True
     )
-    noun = g._noun(table.name)
+    noun, tree = g._noun(table.name), g._select([ratio], table.name)
+    used = condition.tree.find(exp.Column)
+    if g.rng.random() < 0.3:
+        of = one_condition(g, table.name, avoid=used.name if used else "")
+        rows = name_rows(g, table.name, of)
+        among = g.rng.choice(["percentage", "share in percent", "percentage"])
+        question = g.rng.choice([f"of the {rows}, what {among} {phrasing.predicate(condition.phrase)}?",
+                                 f"what percentage of {rows} {phrasing.predicate(condition.phrase)}?",
+                                 f"among {rows}, the {among} of those {condition.phrase}",
+                                 f"the percentage of those {condition.phrase} among {rows}"])  # fmt: skip
+        evidence = "; ".join(filter(None, (of.evidence, condition.evidence)))
+        return Pair(phrasing.say(g.rng, ("{x}",), question), evidence, filtered(tree, of), "share", "challenging")
+    if g.rng.random() < 0.2:
+        question = f"what percentage of {noun} {phrasing.predicate(condition.phrase)}?"
+        return Pair(phrasing.say(g.rng, ("{x}",), question), condition.evidence, tree, "share", "challenging")
     short = condition.before and not condition.rest
     known = f"the percentage of {condition.before} {noun}" if short else f"in percent, the {noun} {condition.phrase}"
     phrase = g.rng.choice([f"the percentage of {noun} {condition.phrase}", known,
                            f"the share of {noun} {condition.phrase} in percent",
                            f"percent of {noun} {condition.phrase}",
                            f"the share of {noun} {condition.phrase}, in percent, among all {noun}"])  # fmt: skip
-    return finish(g, "value", phrase, g._select([ratio], table.name), "share", "challenging", condition)
+    return finish(g, "value", phrase, tree, "share", "challenging", condition)
+
+
+def two_measures(g: Grammar) -> Pair:
+    """SELECT MIN(price), MAX(price), or COUNT(*) with an aggregate; in all or per category."""
+    table = g._table()
+    measure = g._pick(table.of("number"))
+    said, ref = g._said(measure), g._col(measure, False)
+    first, second = g.rng.choice([("MIN", "MAX"), ("MIN", "MAX"), ("AVG", "MAX"), ("MIN", "AVG"), ("", "AVG"),
+                                  ("", "SUM")])  # fmt: skip
+    outputs = [g._agg(f, ref.copy()) if f else g._count() for f in (first, second)]
+    words = [g.rng.choice(phrasing.AGGREGATES[f]) if f else "number" for f in (first, second)]
+    condition = some_conditions(g, table.name)
+    rows = name_rows(g, table.name, condition)
+    both = f"{words[0]} and {words[1]} {said}" if first else f"number and the {words[1]} {said}"
+    groups = table.of("category")
+    if groups and g.rng.random() < 0.4:
+        group = g.rng.choice(groups)
+        tree = filtered(g._select([g._col(group, False), *outputs], table.name), condition)
+        tree = tree.group_by(g._col(group, False), copy=False)
+        phrase = per_group(g, f"the {both}", g._said(group), rows)
+        return finish(g, "list", phrase, tree, "two measures", "moderate", condition)
+    phrase = g.rng.choice([f"the {both} of {rows}", f"{both} of {rows}", f"{rows}: {both}", f"{both}, {rows}",
+                           f"the {both} among {rows}"])  # fmt: skip
+    return finish(g, "value", phrase, filtered(g._select(outputs, table.name), condition), "two measures", "moderate",
+                  condition)  # fmt: skip
+
+
+def busiest_time(g: Grammar) -> Pair:
+    """The year, or the month of a year, in which most (or fewest) rows fall."""
+    table = g._table()
+    date = g._pick([c for c in table.of("date") if c.values and not c.nullable])
+    year = g.rng.choice(date.values)[:4]
+    monthly, down = g.rng.random() < 0.5 and year.isdigit(), g.rng.random() < 0.8
+    form = g.rng.choice(["%m", "%Y-%m"]) if monthly else "%Y"
+    part = g._part(form, g._col(date, False))
+    tree = g._select([part], table.name)
+    if monthly:
+        tree = tree.where(exp.EQ(this=g._year(g._col(date, False)), expression=exp.Literal.string(year)), copy=False)
+        shown = "01 to 12" if form == "%m" else f"{year}-05"
+        if form == "%m" or g.rng.random() < 0.5:
+            g.notes.append(g.rng.choice(["show the month as {x}", "Months are written as {x}"]).format(x=shown))
+    tree = tree.group_by(part.copy(), copy=False).order_by(ordered(g._count(), down), copy=False).limit(1, copy=False)
+    happened, noun = what_happened(g, date), g._noun(table.name)
+    if happened and g.rng.random() < 0.6:
+        rows = f"{noun} {phrasing.predicate(happened)}"
+    else:
+        rows = (
+            f"{noun} are there" if only_year(g, date) and g.rng.random() < 0.5 else f"{noun} have their {g._said(date)}"
+        )
+    when = f"month of {year}" if monthly else "year"
+    many = "most" if down else "fewest"
+    question = g.rng.choice([f"in which {when} the {many} {rows}?", f"which {when} has the {many} {noun} by "
+                             f"{g._said(date)}?", f"the {when} in which the {many} {rows}",
+                             f"what was the {when} in which the {many} {rows}?"])  # fmt: skip
+    return Pair(phrasing.say(g.rng, ("{x}",), question), "", tree, "busiest time", "moderate")
