@@ -8,6 +8,7 @@ after the same number in all, so what differs is the arm alone:
 - *everything*: the recipe of the base model's first part;
 - *no induction circuit*: the weights start at random;
 - *no packing*: a document is a schema and one question, as an ordinary training set has it;
+- *no schema links*: prompts say nothing of what the question's words are called, in training and when asked;
 - *one way of saying it*: one opening for each kind of question, every table and column called by its name or, where it
   has no words of its own, its comment; no fillers and no slips. Conditions are still said in all their ways.
 
@@ -38,22 +39,25 @@ from askguru_lib.training.corpus import Document, random_document
 from askguru_lib.training.curriculum import BaseRecipe
 from askguru_lib.training.document_loss import document_loss, exact_match, read_document
 
-ARMS = ("everything", "no induction circuit", "no packing", "one way of saying it")
+ARMS = ("everything", "no induction circuit", "no packing", "no schema links", "one way of saying it")
 STEP_TOKENS = 3000
 TOKENIZER = "models/askguru-tiny"
 
 
-def drawn(seed: str, tokenizer: Any, questions: int) -> Document:
-    return random_document(tokenizer, random.Random(seed), questions=questions, tables=(1, 3), shares=(0, 0))
+def drawn(seed: str, tokenizer: Any, questions: int, links: bool) -> Document:
+    return random_document(tokenizer, random.Random(seed), questions=questions, tables=(1, 3), shares=(0, 0),
+                           links=float(links))  # fmt: skip
 
 
-def steps(tokenizer: Any, recipe: BaseRecipe, questions: int, budget: int) -> Iterator[tuple[float, list[Document]]]:
+def steps(
+    tokenizer: Any, recipe: BaseRecipe, questions: int, budget: int, links: bool
+) -> Iterator[tuple[float, list[Document]]]:
     """Share of the budget read so far, and the documents of the next step."""
     number = read = 0
     while read < budget:
         documents: list[Document] = []
         while sum(len(d.ids) for d in documents) < STEP_TOKENS:
-            documents.append(drawn(f"{recipe.seed}/{number}", tokenizer, questions))
+            documents.append(drawn(f"{recipe.seed}/{number}", tokenizer, questions, links))
             number += 1
         yield read / budget, documents
         read += sum(len(d.ids) for d in documents)
@@ -90,8 +94,9 @@ def train(arm: str, budget: int, questions: int) -> dict[str, Any]:
     torch.set_num_threads(1)
     tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
     recipe = BaseRecipe(induction=arm != "no induction circuit")
+    links = arm != "no schema links"
     asked = [
-        drawn(f"held out/{i}", tokenizer, recipe.questions_per_document)
+        drawn(f"held out/{i}", tokenizer, recipe.questions_per_document, links)
         for i in range(questions // recipe.questions_per_document)
     ]
     model = build_model(recipe, tokenizer)
@@ -99,7 +104,7 @@ def train(arm: str, budget: int, questions: int) -> dict[str, Any]:
     began, count, read, lessons = time.perf_counter(), 0, 0, 0
     with narrowed() if arm == "one way of saying it" else ExitStack():
         each = 1 if arm == "no packing" else recipe.questions_per_document
-        for share, documents in steps(tokenizer, recipe, each, budget):
+        for share, documents in steps(tokenizer, recipe, each, budget, links):
             rate = min(1, (count + 1) / recipe.warmup_steps, max((1 - share) / recipe.decay_share, 0.05))
             for group in optimizer.param_groups:
                 group["lr"] = recipe.learning_rate * rate

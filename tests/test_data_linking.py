@@ -1,5 +1,6 @@
 """Schema linking: words of a question and the names in a schema that they stand for."""
 
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,7 @@ from askguru_lib.data.sources import DatasetEntry, Original
 from askguru_lib.databases.executor import Result
 from askguru_lib.databases.fitting import stem
 from askguru_lib.databases.m_schema import MSchema
+from askguru_lib.databases.values import ValueIndex
 from askguru_lib.errors import DataError
 from askguru_lib.inference.critic import SQLCritic
 from askguru_lib.inference.predictions import question_prompt
@@ -176,6 +178,104 @@ def test_rows_and_joins_of_what_is_mentioned_are_said():
     assert schema_links(schema.to_mschema(), "lines and colours").joins == ()
 
 
+def test_a_name_stands_for_a_row_before_a_key_does_and_half_a_key_or_a_first_name_does_not():
+    schema = MSchema("school")
+    schema.add_table("marks")
+    schema.add_field("marks", "pupil", "INTEGER", primary_key=True)
+    schema.add_field("marks", "subject", "INTEGER", primary_key=True)
+    schema.add_table("pupils")
+    schema.add_field("pupils", "id", "INTEGER", primary_key=True)
+    schema.add_field("pupils", "first_name", "TEXT")
+    schema.add_field("pupils", "last_name", "TEXT")
+    assert schema_links(schema.to_mschema(), "marks of pupils").rows == ("pupils.last_name",)
+
+
+@pytest.mark.parametrize(
+    ("question", "times"),
+    [
+        ("How many loans are there?", ()),
+        ("How many loans were there in 2023?", (("loans.made_on", "loans.due_on"),)),
+        ("Which loan is the latest?", (("loans.made_on", "loans.due_on"),)),
+        ("When did the book of a loan come out?", (("books.published_year",), ("loans.made_on", "loans.due_on"))),
+    ],
+)
+def test_where_a_time_is_asked_for_the_times_of_rows_are_said(question: str, times: tuple):
+    schema = MSchema("library")
+    schema.add_table("loans")
+    schema.add_field("loans", "id", "INTEGER", primary_key=True)
+    schema.add_field("loans", "made_on", "DATE")
+    schema.add_field("loans", "due_on", "DATE")
+    schema.add_table("books")
+    schema.add_field("books", "id", "INTEGER", primary_key=True)
+    schema.add_field("books", "published_year", "INTEGER")
+    schema.add_field("books", "pages", "INTEGER")
+    assert schema_links(schema.to_mschema(), question).dates == times
+
+
+@pytest.mark.parametrize(
+    ("question", "said", "test"),
+    [
+        ("What was in order 1004?", "order 1004", '"Order Details"."Order" = 1004'),
+        ("the total of order no. 1004", "order no. 1004", '"Order Details"."Order" = 1004'),
+        ("clients number 7 and 8", "clients number 7", "clients.code = '7'"),
+        ("orders 2023", "", ""),
+        ("orders 3.5", "", ""),
+        ("3 orders", "", ""),
+    ],
+)
+def test_a_table_and_a_number_are_the_key_of_a_row(question: str, said: str, test: str):
+    schema = MSchema("shop")
+    schema.add_table("Order Details", comment="orders")
+    schema.add_field("Order Details", "Order", "INTEGER", primary_key=True)
+    schema.add_table("clients")
+    schema.add_field("clients", "code", "TEXT", primary_key=True)
+    found = [str(m) for m in schema_links(schema.to_mschema(), question).mentions if m.values]
+    assert found == ([f"{said}: {test}"] if said else [])
+
+
+def test_names_are_written_as_the_dialect_has_them():
+    schema = MSchema("shop")
+    schema.add_table("Order Details")
+    schema.add_field("Order Details", "Group", "TEXT")
+    said = {d: linked_in(schema, "order details by group", d) for d in ("sqlite", "mysql", "postgresql", "oracle")}
+    assert said["sqlite"] == said["oracle"] == ['"Order Details"', '"Order Details"."Group"']
+    assert said["mysql"] == ["`Order Details`", "`Order Details`.`Group`"]
+    schema = MSchema("shop")
+    schema.add_table("Orders")
+    schema.add_field("Orders", "user", "TEXT")
+    assert linked_in(schema, "user of orders", "postgresql") == ['"Orders"."user"', '"Orders"']
+    assert linked_in(schema, "user of orders", "mysql") == ["Orders.user", "Orders"]
+
+
+def linked_in(schema: MSchema, question: str, dialect: str) -> list[str]:
+    links = schema_links(schema.to_mschema(), question, dialect=dialect)
+    return [item for mention in links.mentions for item in mention.items]
+
+
+def test_a_word_that_asks_is_not_part_of_a_name():
+    schema = MSchema("d")
+    schema.add_table("clients", comment="clients looking for a flat")
+    schema.add_field("clients", "average_price", "REAL")
+    schema.add_field("clients", "first_visit", "DATE")
+    text = schema.to_mschema()
+    assert linked(text, "Look up the average of the first five") == {}
+    assert set(linked(text, "average price of the first visit")) == {"average price", "first visit"}
+    schema.add_field("clients", "average", "REAL")
+    assert linked(schema.to_mschema(), "the average") == {"average": ("clients.average",)}
+
+
+def test_a_value_said_in_the_plural_is_none_where_a_table_is_called_so():
+    index = ValueIndex([("people", "kind", "student"), ("people", "kind", "book")])
+    schema = MSchema("d")
+    schema.add_table("people")
+    schema.add_field("people", "kind", "TEXT")
+    schema.add_table("books")
+    schema.add_field("books", "id", "INTEGER", primary_key=True)
+    question = "students with books"
+    links = schema_links(schema.to_mschema(), question, index.mentioned(question))
+    assert [str(m) for m in links.mentions] == ["students: people.kind = 'student'", "books = books"]
+
+
 def test_what_is_not_m_schema_is_refused(text: str):
     with pytest.raises(DataError, match="not M-Schema"):
         schema_links("CREATE TABLE t (a int)", "a?")
@@ -186,7 +286,11 @@ def test_what_is_not_m_schema_is_refused(text: str):
 def test_a_prompt_has_its_links_behind_the_evidence(text: str, task: str, order: str):
     given = {"db_schema": text, "question": "Which plants?", "evidence": "By start-up date.", "order": order}
     without, with_links = build_prompt(task, **given), build_prompt(task, links=True, **given)
-    block = "\n【Links】\nplants = WERK\nstart-up date = EQUI.INBDT\nrow = WERK.NAME1\nrow = EQUI.EQKTX"
+    block = (
+        "\n【Links】\nplants = WERK\nstart-up date = EQUI.INBDT\nrow = WERK.NAME1\nrow = EQUI.EQKTX\ntime = EQUI.INBDT"
+    )
+    if task == "nl2postgresql":  # which takes capitals for small letters where they are not quoted
+        block = re.sub(r"\b[A-Z0-9]{4,}\b", r'"\g<0>"', block)
     assert with_links.replace(block, "") == without
     assert f"By start-up date.{block}" in with_links
 
@@ -229,5 +333,5 @@ def test_training_and_use_show_the_same_links(text: str):
         entry = DatasetEntry(data_path="x.jsonl", task_name=task)
         original = Original("x", 0, entry, "sqlite", record, ("works", ""), ("works", ""))
         taught = original.turns(text, "SELECT 1", "schema_first", links=True)[0]["content"]
-        assert "\nBergen = WERK.NAME1\n" in prompt
+        assert "\nBergen: WERK.NAME1 = 'Bergen'\n" in prompt
         assert prompt.split("【Links】")[1].split("\n【")[0] == taught.split("【Links】")[1].split("\n【")[0]

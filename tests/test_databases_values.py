@@ -30,10 +30,10 @@ def index(engine: sa.Engine) -> ValueIndex:
 @pytest.mark.parametrize(
     ("question", "said", "places"),
     [
-        ("Who lives in sankt gallen?", "sankt gallen", [["the cities", "city name"]]),
-        ("Anything from York, please", "York", [["notes", "city"], ["the cities", "city name"]]),
-        ("code 'NY'", "NY", [["the cities", "code"]]),
-        ("to Oslo", "Oslo", [["the cities", "city name"]]),
+        ("Who lives in sankt gallen?", "sankt gallen", [["the cities", "city name", "Sankt Gallen"]]),
+        ("Anything from York, please", "York", [["notes", "city", "York"], ["the cities", "city name", "York"]]),
+        ("code 'NY'", "NY", [["the cities", "code", "NY"]]),
+        ("to Oslo", "Oslo", [["the cities", "city name", " Oslo "]]),
     ],
 )
 def test_values_are_found_as_the_question_says_them(index: ValueIndex, question: str, said: str, places: list):
@@ -42,12 +42,23 @@ def test_values_are_found_as_the_question_says_them(index: ValueIndex, question:
 
 def test_a_name_is_not_the_word_that_it_is_spelt_like(engine: sa.Engine, index: ValueIndex):
     assert index.mentioned("the york rose") == {}
-    assert index.mentioned("new york")["new york"] == [["the cities", "city name"]]
+    assert index.mentioned("new york")["new york"] == [["the cities", "city name", "New York"]]
 
 
 def test_all_spellings_of_a_column_and_marks_in_values_are_known():
     index = ValueIndex([("t", "c", "Apple"), ("t", "c", "APPLE"), ("t", "c", "Acme Inc."), ("t", "d", "in")])
-    assert list(index.mentioned("Apple or APPLE, Acme Inc. in it")) == ["Apple", "APPLE", "Acme Inc"]
+    found = index.mentioned("Apple or APPLE, Acme Inc. in it")
+    assert {said: places[0][2] for said, places in found.items()} == {
+        "Apple": "Apple", "APPLE": "APPLE", "Acme Inc": "Acme Inc.",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("said", ["poetry", "Poetry", "students", "Students"])
+def test_a_value_in_small_letters_may_be_said_as_several_or_begin_a_sentence(said: str):
+    index = ValueIndex([("t", "kind", "poetry"), ("t", "kind", "student"), ("t", "name", "Thing")])
+    [[_, _, value]] = index.mentioned(f"{said} in it")[said]
+    assert value == ("poetry" if said.lower() == "poetry" else "student")
+    assert index.mentioned("things, Things and the bus") == {}
 
 
 def test_views_and_secrets_are_not_searched(tmp_path):
@@ -57,7 +68,7 @@ def test_views_and_secrets_are_not_searched(tmp_path):
         db.execute(sa.text("INSERT INTO people VALUES ('Ann Lee', 'open sesame')"))
         db.execute(sa.text("CREATE VIEW seen AS SELECT name AS who FROM people"))
     found = ValueIndex.read(SchemaEngine(engine, "s"), 20).mentioned("Ann Lee said open sesame")
-    assert found == {"Ann Lee": [["people", "name"]]}
+    assert found == {"Ann Lee": [["people", "name", "Ann Lee"]]}
 
 
 def test_numbers_parts_of_words_and_long_texts_are_no_values(index: ValueIndex):

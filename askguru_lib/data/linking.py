@@ -109,6 +109,11 @@ class Mention:
     items: tuple[str, ...]
     values: tuple[str, ...] = ()
 
+    @property
+    def is_number(self) -> bool:
+        """Whether it is the number of a row."""
+        return self.values[:1] != () and self.values[0].strip("'").isdigit()
+
     def __str__(self) -> str:
         """``words = name, name``, and for a value ``words: name = 'value', name = 'value'``."""
         if not self.values:

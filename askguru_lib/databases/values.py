@@ -90,7 +90,7 @@ class ValueIndex:
             for last in range(first, min(first + MOST_WORDS, len(words))):
                 said = [word for _, _, word in words[first : last + 1]]
                 spelt = self._spelt.get(tuple(w.lower() for w in said)) or {}
-                if not spelt and len(said) == 1 and (one := stem(said[0])) != said[0]:
+                if not spelt and len(said) == 1 and (one := stem(said[0].lower())) != said[0].lower():
                     spelt = self._spelt.get((one,)) or {}
                     said = [one]
                 columns = [(*c, _likest(" ".join(said), spellings)) for c, spellings in spelt.items()

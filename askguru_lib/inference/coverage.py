@@ -44,7 +44,7 @@ def unused(
     if not is_m_schema(db_schema):
         return [()] * len(queries)
     mentions = schema_links(db_schema, f"{question}\n{evidence}", values).mentions
-    named = "\n".join(mention.words for mention in mentions)
+    named = "\n".join(mention.words for mention in mentions if not mention.is_number)
     numbers = [number for number in _NUMBER.findall(question) if not _inside(number, named)]
     return [_missing(_read(sql, dialect), mentions, numbers) for sql in queries]
 
