@@ -84,7 +84,10 @@ def what_happened(g: Grammar, column: Column) -> str | None:
 def new_term(g: Grammar, table: str, terms: Sequence[str]) -> str:
     """A word for the evidence to define, of which the table and this question know nothing."""
     columns = g.tables[table].columns
-    texts = chain.from_iterable((*c.phrases, *c.values, *(meaning for _, meaning in c.meanings)) for c in columns)
+    texts = chain(
+        g.tables[table].phrases,
+        *((*c.phrases, *c.values, *(meaning for _, meaning in c.meanings)) for c in columns),
+    )
     known = {word for text in texts for word in text.lower().split()} | g.terms
     term: str = g._pick([t for t in terms if t not in known])
     g.terms.add(term)

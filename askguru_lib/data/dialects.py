@@ -54,7 +54,7 @@ def render_in(tree: exp.Query, schema: MSchema, dialect: str) -> str:
 
 @lru_cache(maxsize=65536)
 def written(name: str, dialect: str = "sqlite") -> str:
-    """A table's or column's name as a query has it: quoted where the dialect asks for that.
+    """A table's or column's name as a query has it: quoted where it has to be. Oracle's are taken to be in capitals.
 
     Args:
         dialect: one that is not SQL (Cypher) is taken for SQLite.

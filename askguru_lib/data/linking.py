@@ -53,7 +53,7 @@ NEARLY = 0.8
 
 _WORD = re.compile(r"[^\W_]+")
 _ENDS = re.compile(r"[.?!;\n]")
-_NUMBERED = re.compile(r"(?: number| no\.?| nr\.?| id)? #?(?!(?:19|20)\d\d\b)(\d+)(?![\w.,]*\d)")
+_NUMBERED = re.compile(r"(?: number| no\.?| nr\.?| id)? #?(?!(?:19|20)\d\d\b)(\d+)(?![\w%]|[.,/:-]\d)")
 """Behind a table's name: the key of one of its rows (*order 1004*), unless it looks like a year."""
 
 
@@ -79,9 +79,9 @@ _ASKING = frozenset(
 """Words that say what is asked more often than they are a part of a name (*number of orders*, not an order's number);
 alone they stand for a name only if it has no other words."""
 _OF_TIME = re.compile(
-    rf"""\b(?:(?:1[6-9]|20)\d\d|{"|".join(MONTHS)}|when|dates?|days?|weeks?|months?|years?|since|until|before|after|ago
+    rf"""\b(?:(?:1[6-9]|20)\d\d|(?-i:{"|".join(MONTHS)})|when|dates?|weeks?|months?|years?|since|until|before|after|ago
     |earliest|latest|newest|oldest|youngest|recent(?:ly)?|first|last|today|now|current(?:ly)?|still|already|yet|early
-    |late|new|old|born|long(?:est)?|so\ far)\b""",
+    |late|new|old|born|long(?:est)?)\b""",
     re.IGNORECASE | re.VERBOSE,
 )
 """A question that may ask for a time."""
@@ -166,8 +166,11 @@ class _Index:
         for word in self.by_stem:
             root, derived = _verb_root(word)
             self.by_root.setdefault((root, derived), word)
-        self.whole = {phrase.stems[0] for phrase in phrases if len(phrase.stems) == 1}
+        alone = [phrase for phrase in phrases if len(phrase.stems) == 1]
+        self.whole = {phrase.stems[0] for phrase in alone}
         """Words that are a name on their own."""
+        self.called = {phrase.stems[0] for phrase in alone if not phrase.item[1]}
+        """Words that are a table's name."""
         known = Counter(word for phrase in phrases for word in set(phrase.stems))
         self.rarity = {word: 1 + math.log(len(phrases) / n) for word, n in known.items()}
         keys = {(str(k[i]), str(k[i + 1])) for k in schema.foreign_keys for i in (0, 3)}
@@ -184,7 +187,8 @@ class _Index:
             if len(key) == 1:
                 kind = str(info["fields"][key[0]]["type"]).upper()
                 self.keys[table] = key[0], any(number in kind for number in NUMBER_TYPES)
-            self.dates[table] = [c for c, kind in its.items() if kind == "date" or _is_year(c, kind)][:MOST_DATES]
+            years = [c for c, kind in its.items() if kind == "number" and _says_year(c, info["fields"][c]["comment"])]
+            self.dates[table] = [c for c, kind in its.items() if kind == "date" or c in years][:MOST_DATES]
         self.graph = nx.MultiGraph()
         for key in schema.foreign_keys:
             table, column, other, ref = (str(key[i]) for i in (0, 1, 3, 4))
@@ -202,8 +206,8 @@ class _Index:
         return found if found and found not in _SILENT else here
 
 
-def _is_year(column: str, kind: str) -> bool:
-    return kind == "number" and "year" in humanize(column).split()
+def _says_year(column: str, comment: str) -> bool:
+    return "year" in f"{humanize(column)} {comment.lower()}".split()
 
 
 def _phrases(schema: MSchema) -> Iterable[_Phrase]:
@@ -235,7 +239,7 @@ _IMPLIED = _implied()
 
 
 def _phrase(item: Item, text: str) -> Iterable[_Phrase]:
-    words = [stem(w) for w in _WORD.findall(text.lower())]
+    words = [stem(w.lower()) for w in _WORD.findall(text)]
     stems = tuple(w for w in words if w not in _SILENT) or tuple(words)
     if stems:
         yield _Phrase(item, stems)
@@ -392,11 +396,9 @@ def _values(index: _Index, question: str, given: Values) -> dict[Place, dict[Ite
         if shown and (match := re.search(rf"(?<!\w){re.escape(said)}(?!\w)", question)):
             found[match.span()] = found.get(match.span(), {}) | shown
     for start, end in [p for p in found if stem(question[slice(*p)].lower()) in index.whole]:
-        # *books* are the table and not the category "book"
-        same = {i: v for i, v in found[start, end].items() if v.lower() == question[start:end].lower()}
-        if same:
-            found[start, end] = same
-        else:
+        said, quoted = question[start:end].lower(), question[max(start - 1, 0) : start] in ("'", '"')
+        table = stem(said) in index.called and not quoted  # *books* are the table, and not the category "book"
+        if table or not any(value.lower() == said for value in found[start, end].values()):
             del found[start, end]
     kept: dict[Place, dict[Item, str]] = {}
     for place in sorted(found, key=lambda p: p[0] - p[1]):

@@ -248,6 +248,10 @@ _PREDICATES = (
 )  # fmt: skip
 
 
+_FIRST_IS = re.compile(r"^((?:(?!(?: and| or|,) (?:wh|that|with)).)*?) (?:is|are|equals) ")
+"""The verb of a condition, and not of a second one that stands behind it."""
+
+
 def predicate(phrase: str) -> str:
     """What is said behind a noun, as a verb phrase: ``with a price over 5`` → ``have a price over 5``."""
     if match := re.match(r"whose (.+?) (starts|begins|ends|contains|includes) ", phrase):
@@ -257,7 +261,7 @@ def predicate(phrase: str) -> str:
     for start, verb in _PREDICATES:
         if phrase.startswith(start):
             said = verb + phrase[len(start) :]
-            return re.sub(r" (?:is|are) ", " ", said, count=1) if start in ("whose ", "where ") else said
+            return _FIRST_IS.sub(r"\1 ", said, count=1) if start in ("whose ", "where ") else said
     first = phrase.split(" ", 1)[0]
     return f"were {phrase}" if first in _HAPPENED or first.endswith("ed") else f"are {phrase}"
 

@@ -28,6 +28,7 @@ FUNCTION_WORDS = frozenset(
     me my we us our you your can could would please show list give find get tell as if so s""".split()  # noqa: SIM905
 )
 
+_NO_PLURALS = FUNCTION_WORDS | {"means", "news", "goods"}
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -46,10 +47,16 @@ class ValueIndex:
         # Lower-case words → column → how they are written there → the whole text.
         self._spelt: dict[tuple[str, ...], dict[tuple[str, str], dict[str, str]]]
         self._spelt = defaultdict(lambda: defaultdict(dict))
+        self._singular: dict[str, tuple[str, ...]] = {}
+        """Values of one word in small letters, by their stems."""
         for table, column, text in values:
             words = tuple(_WORD.findall(text))
+            if "\n" in text or all(word.lower() in FUNCTION_WORDS for word in words):
+                continue
             if len(text) <= LONGEST_VALUE and len(words) <= MOST_WORDS and sum(c.isalpha() for c in text) > 1:
                 self._spelt[tuple(w.lower() for w in words)][table, column].setdefault(" ".join(words), text)
+                if len(words) == 1 and text.islower():
+                    self._singular[stem(text)] = words
 
     @classmethod
     def read(cls, schema: SchemaEngine, max_values: int) -> ValueIndex:
@@ -87,12 +94,15 @@ class ValueIndex:
         words = [(m.start(), m.end(), m[0]) for m in _WORD.finditer(text)]
         found: dict[tuple[int, int], list[tuple[str, str, str]]] = {}
         for first in range(len(words)):
+            start, end, _ = words[first]
+            if "_" in (text[max(start - 1, 0) : start], text[end : end + 1]):
+                continue  # part of a name
             for last in range(first, min(first + MOST_WORDS, len(words))):
                 said = [word for _, _, word in words[first : last + 1]]
                 spelt = self._spelt.get(tuple(w.lower() for w in said)) or {}
-                if not spelt and len(said) == 1 and (one := stem(said[0].lower())) != said[0].lower():
-                    spelt = self._spelt.get((one,)) or {}
-                    said = [one]
+                if not spelt and len(said) == 1 and said[0].lower() not in _NO_PLURALS:
+                    said = list(self._singular.get(stem(said[0].lower()), said))
+                    spelt = self._spelt.get(tuple(said)) or {}
                 columns = [(*c, _likest(" ".join(said), spellings)) for c, spellings in spelt.items()
                            if len(said) > 1 or _is_meant(said[0], spellings)]  # fmt: skip
                 if columns:

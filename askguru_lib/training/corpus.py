@@ -108,7 +108,7 @@ def tasks(
         hurry: share of questions with links that are put as nobody's grammar would (:mod:`.hurried`).
     """
     paper: PaperDatabase | None = None
-    known = links and rng.random() < VALUES_KNOWN
+    known = rng.random() < VALUES_KNOWN and links
     values = ValueIndex((c.table, c.name, v) for t in grammar.tables.values() for c in t.columns for v in c.values)
     shown: dict[str, Any] = {"db_schema": text, "links": links}
     out: list[Task] = []
@@ -120,7 +120,9 @@ def tasks(
             continue
         if known:
             shown["values"] = values.mentioned(f"{pair.question}\n{pair.evidence}")
-        if links and rng.random() < hurry:
+        # Without the words between them nobody can tell what is a part of what.
+        of_a_part = pair.pattern == "share" and pair.tree.args.get("where") is not None
+        if rng.random() < hurry and links and not of_a_part:
             pair = replace(pair, question=hurried(pair, text, shown.get("values", {}), rng))
             if known:  # a word that came in may be one of the data's
                 shown["values"] = values.mentioned(f"{pair.question}\n{pair.evidence}")
@@ -228,7 +230,7 @@ def random_document(
         max_skip: half of the documents leave out up to this many positions at two places (see :func:`pack`).
         by_comment: share of documents that ask plain questions in the words of the columns' comments alone.
     """
-    with_links = links > 0 and rng.random() < links
+    with_links = rng.random() < links
     only_comments = rng.random() < by_comment
     while True:
         database = random_database(rng, tables, max_columns)

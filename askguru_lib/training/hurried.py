@@ -50,7 +50,8 @@ any nothing lacking lack missing empty unknown known recorded already exclude ex
 despite other others tie ties together added rarest half twice double second third few several couple dozen hundred
 thousand million billion share percentage percent ratio running cumulative
 so far difference days day times product multiplied divided minus plus year years month months date alphabetical
-alphabetically reverse z letter letters characters capital capitals upper case initial initials rest
+alphabetically reverse z letter letters characters capital capitals upper case small class whether
+into among those initial initials rest
 starts starting begins ends contains includes including with same own where
 """.split()  # noqa: SIM905
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from sqlglot import exp
 
 from askguru_lib.data import phrasing
 from askguru_lib.data.conditions import one_condition, only_year, rounded, some_conditions, what_happened
-from askguru_lib.data.grammar import Grammar, Pair
+from askguru_lib.data.grammar import Grammar, NotHere, Pair
 from askguru_lib.data.patterns.wording import (
     attribute_of,
     filtered,
@@ -193,9 +195,10 @@ def share(g: Grammar) -> Pair:
         this=exp.Mul(this=exp.Literal.number("100.0"), expression=exp.Sum(this=case)), expression=g._count(), typed=True
     )
     noun, tree = g._noun(table.name), g._select([ratio], table.name)
-    used = condition.tree.find(exp.Column)
     if g.rng.random() < 0.3:
-        of = one_condition(g, table.name, avoid=used.name if used else "")
+        of = one_condition(g, table.name)
+        if {c.name for c in of.tree.find_all(exp.Column)} & {c.name for c in condition.tree.find_all(exp.Column)}:
+            raise NotHere
         rows = name_rows(g, table.name, of)
         among = g.rng.choice(["percentage", "share in percent", "percentage"])
         question = g.rng.choice([f"of the {rows}, what {among} {phrasing.predicate(condition.phrase)}?",
@@ -246,26 +249,28 @@ def busiest_time(g: Grammar) -> Pair:
     table = g._table()
     date = g._pick([c for c in table.of("date") if c.values and not c.nullable])
     year = g.rng.choice(date.values)[:4]
-    monthly, down = g.rng.random() < 0.5 and year.isdigit(), g.rng.random() < 0.8
+    monthly = g.rng.random() < 0.5 and year.isdigit()
+    down = monthly or g.rng.random() < 0.7  # a month without rows would be the one with the fewest
     form = g.rng.choice(["%m", "%Y-%m"]) if monthly else "%Y"
     part = g._part(form, g._col(date, False))
     tree = g._select([part], table.name)
     if monthly:
         tree = tree.where(exp.EQ(this=g._year(g._col(date, False)), expression=exp.Literal.string(year)), copy=False)
         shown = "01 to 12" if form == "%m" else f"{year}-05"
-        if form == "%m" or g.rng.random() < 0.5:
-            g.notes.append(g.rng.choice(["show the month as {x}", "Months are written as {x}"]).format(x=shown))
+        g.notes.append(g.rng.choice(["show the month as {x}", "Months are written as {x}"]).format(x=shown))
     tree = tree.group_by(part.copy(), copy=False).order_by(ordered(g._count(), down), copy=False).limit(1, copy=False)
-    happened, noun = what_happened(g, date), g._noun(table.name)
+    happened, noun, said = what_happened(g, date), g._noun(table.name), g._said(date)
     if happened and g.rng.random() < 0.6:
-        rows = f"{noun} {phrasing.predicate(happened)}"
+        rows = f"{noun} {phrasing.that_happened(happened).removeprefix('that ')}"
+    elif only_year(g, date) and g.rng.random() < 0.5:
+        rows = f"{noun} are there"
+    elif re.match(r"(?:when|empty|date it)\b", said):
+        raise NotHere
     else:
-        rows = (
-            f"{noun} are there" if only_year(g, date) and g.rng.random() < 0.5 else f"{noun} have their {g._said(date)}"
-        )
+        rows = f"{noun} have their {said}"
     when = f"month of {year}" if monthly else "year"
     many = "most" if down else "fewest"
     question = g.rng.choice([f"in which {when} the {many} {rows}?", f"which {when} has the {many} {noun} by "
-                             f"{g._said(date)}?", f"the {when} in which the {many} {rows}",
+                             f"{said}?", f"the {when} in which the {many} {rows}",
                              f"what was the {when} in which the {many} {rows}?"])  # fmt: skip
     return Pair(phrasing.say(g.rng, ("{x}",), question), "", tree, "busiest time", "moderate")
