@@ -14,7 +14,8 @@ from askguru_lib.data.grammar import Grammar, NotHere
 from askguru_lib.data.mutations import MUTATIONS, corrupt
 from askguru_lib.data.patterns import PATTERNS
 from askguru_lib.data.patterns.computed import best_of_group, days_between, product, running_total
-from askguru_lib.data.patterns.groups import beyond_average, grouping
+from askguru_lib.data.patterns.derived import classes, initials, text_form
+from askguru_lib.data.patterns.groups import beyond_average, busiest_time, grouping, share, two_measures
 from askguru_lib.data.patterns.joins import different_parents, join_measure, latest_of, with_none
 from askguru_lib.data.patterns.one_table import counting, listing
 from askguru_lib.data.patterns.ordering import top_k
@@ -215,8 +216,41 @@ def test_patterns_that_compute_give_the_right_numbers(staff):
     assert ((1,),) in answers(different_parents, "COUNT(DISTINCT employee_id)")
     assert (("A", "Ann"), ("B", "Cy")) in answers(best_of_group, "one.wage = (SELECT MAX(other.wage)")
     assert {(("Oslo",),), (("Rome",),)} <= answers(latest_of, "SELECT trips.city")
+    assert ((10.0, 14.0),) in answers(two_measures, "SELECT MIN(wage), MAX(wage) FROM employees")
+    assert (("ANN",), ("BO",), ("CY",)) in answers(text_form, "SELECT UPPER(name) FROM employees")
+    assert ((0,),) in answers(text_form, "SELECT COUNT(*) FROM employees WHERE LENGTH(name) > 4")
+    assert (("A", 1), ("B", 1), ("C", 1)) in answers(initials, "SELECT substr(name, 1, 1), COUNT(*) FROM employees")
+    years = answers(busiest_time, "SELECT strftime('%Y', hire_date) FROM employees GROUP BY")
+    assert years == {(("2021",),), (("2020",),)}  # the most, and the fewest
+    assert answers(share, "WHERE team = 'B'") >= {((0.0,),), ((100.0,),)}
     best = "SELECT one.city, one.id FROM trips AS one WHERE one.return_date = (SELECT MAX(other.return_date)"
     assert not [s for _, _, s in drawn(staff, best_of_group) if best in s]  # a date that may be missing decides nothing
+
+
+def test_the_evidence_says_which_class_is_which(staff):
+    staff.tables["employees"]["fields"]["hours"]["examples"] = ["20", "30", "40", "50", "60"]
+    db = sqlite3.connect(":memory:")
+    db.execute("CREATE TABLE employees AS SELECT 'x' AS name, column1 AS hours FROM (VALUES (20), (30), (50), (60))")
+    kinds = set()
+    for question, evidence, sql in drawn(staff, classes, 1500):
+        if "CASE WHEN hours" not in sql or " WHERE " in sql or not sql.startswith("SELECT CASE"):
+            continue
+        counts = dict(db.execute(sql).fetchall())
+        assert set(counts) <= set(re.findall(r"[a-z]+", evidence)), (question, evidence, sql)
+        below, *above = re.findall(r"(\w+) is (?:below|under|less than) 30 |(\w+) is (?:at least |from )?50", evidence)
+        assert counts[below[0]] == 1
+        assert [counts[name] for _, name in above] in ([], [2])
+        kinds.add(len(counts))
+    assert kinds == {2, 3}
+
+
+def test_a_share_of_a_part_tests_different_columns_and_is_said_in_whole_sentences(staff):
+    parts = [(question, sql) for question, _, sql in drawn(staff, share, 1500) if " WHERE " in sql]
+    assert len(parts) > 50
+    for question, sql in parts:
+        tested, where = sql.split(" THEN ")[0], sql.split(" WHERE ")[1]
+        assert not {c for c in staff.tables["employees"]["fields"] if f" {c} " in tested and f"{c} " in where}, sql
+        assert re.search(r"what (percentage|share)|among|of those", question), question
 
 
 def test_an_aggregate_of_a_column_that_is_called_a_count_is_no_count(staff):
