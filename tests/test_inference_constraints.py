@@ -442,6 +442,26 @@ def test_brackets_around_the_last_two_decide_what_a_token_may_close() -> None:
     assert call.place.view != case.place.view
 
 
+@pytest.mark.parametrize("pattern", PATTERNS, ids=lambda p: p.__name__)
+def test_what_the_question_grammar_writes_may_be_written(pattern) -> None:
+    rng, accepted = random.Random(3), 0
+    for _ in range(60):
+        database = random_database(rng, (2, 4), 8)
+        pair = Grammar(database.schema, rng, database.meanings).draw({pattern: 1.0})
+        if pair:
+            sql = render(pair.tree)
+            assert Scanner(database.schema).accepts(sql), sql
+            accepted += 1
+    assert accepted
+
+
+def test_a_wordy_alias_has_to_be_given() -> None:
+    scanner = Scanner(shop())
+    assert scanner.accepts("SELECT one.name FROM customers AS one")
+    assert not scanner.accepts("SELECT one.name FROM customers")
+    assert not scanner.accepts("SELECT two.name FROM customers AS two")
+
+
 def test_the_mask_keeps_an_alias_from_being_given_twice() -> None:
     tokenizer = byte_level()
     constraint = SchemaConstraint(tokenizer, shop())

@@ -50,6 +50,8 @@ from askguru_lib.inference.sql_words import (
 CONDITIONS = frozenset({"on", "using"})
 """What only a join may have."""
 OUTER_JOIN = frozenset({"outer", "join"})
+WORDY_ALIASES = frozenset({"one", "other"})
+"""Aliases that the question grammar gives to two rows of one table."""
 
 
 class Lexicons:
@@ -62,7 +64,8 @@ class Lexicons:
         first_words: how a query may begin.
 
     Attributes:
-        abbreviations: what a table's alias may be before FROM gives it, besides one letter: its name cut short.
+        abbreviations: what a table's alias may be before FROM gives it, besides one letter: its name cut short, or a
+            word by which two rows of a table are told apart.
     """
 
     def __init__(
@@ -84,7 +87,7 @@ class Lexicons:
                 if len(short) > 1
             )
             - RESERVED
-        )
+        ) | WORDY_ALIASES
         self.of = lru_cache(maxsize=20_000)(self._of)
 
     def _of(self, here: Situation) -> Lexicon:
