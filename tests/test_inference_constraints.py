@@ -21,6 +21,9 @@ from inference_tools import (
 )
 from transformers import AutoTokenizer, LogitsProcessorList, PreTrainedTokenizerFast
 
+from askguru_lib.data.grammar import Grammar
+from askguru_lib.data.patterns import PATTERNS
+from askguru_lib.data.trees import render
 from askguru_lib.databases import samples
 from askguru_lib.databases.m_schema import MSchema
 from askguru_lib.inference import constraints
@@ -28,6 +31,7 @@ from askguru_lib.inference.constraints import SchemaConstraint
 from askguru_lib.inference.generation import Generator, question_prompt
 from askguru_lib.inference.sql_scanner import Scanner
 from askguru_lib.inference.vocabulary import Vocabulary
+from askguru_lib.training.random_schemas import random_database
 
 EXIST = """
 SELECT name FROM customers
@@ -455,10 +459,10 @@ def test_what_the_question_grammar_writes_may_be_written(pattern) -> None:
     assert accepted
 
 
-def test_a_wordy_alias_has_to_be_given() -> None:
+def test_of_words_only_the_grammars_are_aliases_before_they_are_given() -> None:
     scanner = Scanner(shop())
     assert scanner.accepts("SELECT one.name FROM customers AS one")
-    assert not scanner.accepts("SELECT one.name FROM customers")
+    assert not scanner.accepts("SELECT one.color FROM customers AS one")
     assert not scanner.accepts("SELECT two.name FROM customers AS two")
 
 
