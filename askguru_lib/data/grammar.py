@@ -103,6 +103,11 @@ def identifier(name: str) -> exp.Identifier:
     return exp.Identifier(this=name, quoted=not safe)
 
 
+def is_number_type(sql_type: str) -> bool:
+    """Whether values of a type are written without quotes."""
+    return any(name in sql_type.upper() for name in NUMBER_TYPES)
+
+
 def column_kind(name: str, info: dict[str, Any], is_key: bool) -> str:
     """key, number, flag, date, label or category, from type, name, comment and example values."""
     raw, values = str(info["type"]).upper(), info["examples"]
@@ -113,7 +118,7 @@ def column_kind(name: str, info: dict[str, Any], is_key: bool) -> str:
         return "date"
     if "BOOL" in raw:
         return "flag"
-    if any(t in raw for t in NUMBER_TYPES):
+    if is_number_type(raw):
         return "flag" if len(values) > 1 and set(values) <= {"0", "1"} else "number"
     if re.search(r"\b(name|title|label|designation)\b", words):
         return "label"
@@ -161,7 +166,7 @@ class Grammar:
             for column, f in info["fields"].items():
                 kind = column_kind(column, f, (name, column) in keys)
                 known = tuple((meanings or {}).get(f"{name}.{column}", {}).items())
-                number = any(t in str(f["type"]).upper() for t in NUMBER_TYPES)
+                number = is_number_type(str(f["type"]))
                 table.columns.append(
                     Column(name, column, kind, self._column_phrases(name, column, f["comment"]), tuple(f["examples"]),
                            f["nullable"] and not f["primary_key"], number, known, str(f["type"]).upper())

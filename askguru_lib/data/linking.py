@@ -21,7 +21,7 @@ import networkx as nx
 from sqlglot import exp
 
 from askguru_lib.data.dialects import written
-from askguru_lib.data.grammar import NUMBER_TYPES, column_kind, row_name
+from askguru_lib.data.grammar import column_kind, is_number_type, row_name
 from askguru_lib.data.phrasing import (
     AGGREGATES,
     BORN,
@@ -185,8 +185,7 @@ class _Index:
             if row := row_name(its, key):
                 self.rows[table] = row
             if len(key) == 1:
-                kind = str(info["fields"][key[0]]["type"]).upper()
-                self.keys[table] = key[0], any(number in kind for number in NUMBER_TYPES)
+                self.keys[table] = key[0], is_number_type(str(info["fields"][key[0]]["type"]))
             years = [c for c, kind in its.items() if kind == "number" and _says_year(c, info["fields"][c]["comment"])]
             self.dates[table] = [c for c, kind in its.items() if kind == "date" or c in years][:MOST_DATES]
         self.graph = nx.MultiGraph()

@@ -56,7 +56,7 @@ class ValueIndex:
             if len(text) <= LONGEST_VALUE and len(words) <= MOST_WORDS and sum(c.isalpha() for c in text) > 1:
                 self._spelt[tuple(w.lower() for w in words)][table, column].setdefault(" ".join(words), text)
                 if len(words) == 1 and text.islower():
-                    self._singular[stem(text)] = words
+                    self._singular[stem(words[0])] = words
 
     @classmethod
     def read(cls, schema: SchemaEngine, max_values: int) -> ValueIndex:
