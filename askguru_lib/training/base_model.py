@@ -33,7 +33,7 @@ from askguru_lib.errors import TrainingError
 from askguru_lib.training.corpus import sample_texts
 from askguru_lib.training.curriculum import BaseRecipe, Documents, held_out
 from askguru_lib.training.document_loss import document_loss, exact_match
-from askguru_lib.training.first_weights import write_induction_circuit
+from askguru_lib.training.first_weights import grow, write_induction_circuit
 from askguru_lib.training.sft import multiplies_bf16
 from askguru_lib.training.sharing import ROWS, RowLayout
 from askguru_lib.training.throughput import Cost, utilisation
@@ -41,20 +41,24 @@ from askguru_lib.training.tokenizer import train_tokenizer
 
 
 def build_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase) -> MistralForCausalLM:
-    """The recipe's model before its first step: new, with the induction circuit, or the one to start from.
+    """The recipe's model before its first step: new, with the induction circuit, or the one to start from, grown.
 
     Raises:
-        TrainingError: the one to start from is of another size.
+        TrainingError: the one to start from is larger, or of another width.
     """
     torch.manual_seed(recipe.seed)
     if recipe.start:
         model = MistralForCausalLM.from_pretrained(recipe.start, dtype=torch.float32)
         has = model.config
-        sizes = {"layers": has.num_hidden_layers, "hidden": has.hidden_size, "heads": has.num_attention_heads,
-                 "feed_forward": has.intermediate_size, "vocabulary": has.vocab_size}  # fmt: skip
-        if differ := [f"{k}: {n}, not {getattr(recipe, k)}" for k, n in sizes.items() if n != getattr(recipe, k)]:
+        sizes = {"hidden": has.hidden_size, "heads": has.num_attention_heads, "vocabulary": has.vocab_size}
+        differ = [f"{k}: {n}, not {getattr(recipe, k)}" for k, n in sizes.items() if n != getattr(recipe, k)]
+        least = {"layers": has.num_hidden_layers, "feed_forward": has.intermediate_size}
+        differ += [f"{k}: {n}, more than {getattr(recipe, k)}" for k, n in least.items() if n > getattr(recipe, k)]
+        if differ:
             raise TrainingError(f"the model to start from has another size ({', '.join(differ)})", where=recipe.start,
-                                hint="leave the sizes as they are there")  # fmt: skip
+                                hint="leave the sizes as they are there; only layers and feed_forward may grow")  # fmt: skip
+        if least != {k: getattr(recipe, k) for k in least}:
+            model = grow(model, recipe.layers, recipe.feed_forward, recipe.seed)
         model.set_attn_implementation(ROWS)
         return model
     config = MistralConfig(
@@ -294,7 +298,7 @@ def main(
     seed: Annotated[int, typer.Option(help="Seed of data and weights.")] = BaseRecipe.seed,
     decay_share: Annotated[float, typer.Option(help="Share of the steps, at the end, in which the rate falls.")] = 0.3,
     induction: Annotated[bool, typer.Option(help="Write the copy circuit into the weights before training.")] = True,
-    start: Annotated[str | None, typer.Option(help="Folder of a model of the same size to go on from.")] = None,
+    start: Annotated[str | None, typer.Option(help="Folder of a model to go on from; layers and feed-forward may grow.")] = None,
     optimizer: Annotated[str, typer.Option(help="adamw, or muon for the matrices inside the layers.")] = "adamw",
     layers: Annotated[
         int, typer.Option(help="Layers; the copy circuit takes the first two.", min=1)

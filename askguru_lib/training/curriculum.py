@@ -21,7 +21,7 @@ OPTIMIZERS = ("adamw", "muon")
 
 @dataclass(frozen=True)
 class BaseRecipe:
-    """Everything that decides what the base model becomes; ``start`` is a model of the same size to go on from."""
+    """Everything that decides what the base model becomes; ``start`` is a model to go on from, of the same width."""
 
     hidden: int = 192
     layers: int = 5

@@ -1,9 +1,9 @@
-"""What the small base model's weights are before its first step: a circuit that copies."""
+"""What the small base model's weights are before its first step: a circuit that copies, or a smaller model, grown."""
 
 from __future__ import annotations
 
 import torch
-from transformers import MistralForCausalLM, PreTrainedTokenizerBase
+from transformers import MistralConfig, MistralForCausalLM, PreTrainedTokenizerBase
 
 NARROWEST_HEAD = 16
 """A head of the circuit tells the position before by so many dimensions."""
@@ -71,3 +71,42 @@ def write_induction_circuit(
         second.v_proj.weight[rows, :content] = copied
         second.o_proj.weight[:, rows] = 0
         second.o_proj.weight[:content, rows] = 0.15 * copied.T
+
+
+@torch.no_grad()
+def grow(model: MistralForCausalLM, layers: int, feed_forward: int, seed: int) -> MistralForCausalLM:
+    """A deeper and wider model that computes exactly what this one does.
+
+    Every new layer is a copy of the one below it whose two output projections are zero, so that it adds nothing yet
+    (block expansion, Wu et al. 2024, arXiv 2401.02415); the new layers are spread over the upper ones, as the first two
+    hold the copy circuit. New units of the feed-forward layers have random inputs and outputs of zero.
+
+    Raises:
+        ValueError: the model is larger than what it is to become.
+    """
+    before = model.config
+    if layers < before.num_hidden_layers or feed_forward < before.intermediate_size:
+        raise ValueError(f"{before.num_hidden_layers} layers with feed-forward layers of {before.intermediate_size} "
+                         f"cannot grow to {layers} and {feed_forward}")  # fmt: skip
+    torch.manual_seed(seed)
+    sizes = {"num_hidden_layers": layers, "intermediate_size": feed_forward}
+    same = {k: v for k, v in before.to_dict().items() if k not in ("layer_types", *sizes)}
+    grown = MistralForCausalLM(MistralConfig.from_dict(same | sizes))
+    grown.load_state_dict({k: v for k, v in model.state_dict().items() if ".layers." not in k}, strict=False)
+    new = layers - before.num_hidden_layers
+    low = min(2, before.num_hidden_layers - 1)
+    upper = before.num_hidden_layers - low
+    copies = [0] * low + [(new * (i + 1) + upper - 1) // upper - (new * i + upper - 1) // upper for i in range(upper)]
+    at = iter(grown.model.layers)
+    for layer, extra in zip(model.model.layers, copies, strict=True):
+        for copy in range(1 + extra):
+            here = next(at)
+            for name, target in here.named_parameters():
+                source = layer.get_parameter(name)
+                if name == "mlp.down_proj.weight":
+                    target.zero_()
+                target[tuple(map(slice, source.shape))] = source
+            if copy:
+                here.self_attn.o_proj.weight.zero_()
+                here.mlp.down_proj.weight.zero_()
+    return grown
