@@ -274,6 +274,8 @@ def _flag(g: Grammar, column: Column, qualified: bool) -> Condition | None:
 def _text(g: Grammar, column: Column, qualified: bool) -> Condition:
     said, ref, rng = g._said(column), g._col(column, qualified), g.rng
     if column.meanings and rng.random() < 0.8:
+        if len(column.meanings) > 1 and rng.random() < 0.15:
+            return _either_meaning(g, column, ref, said)
         code, meaning = rng.choice(column.meanings)
         definition = rng.choice(["{m} means {c} = {v}", "{m} refers to {c} = {v}", "{m}: {c} = {v}", "{m} is {c} = {v}",
                                  "{c} = {v} means {m}", "{v} stands for {m}", "{m} is {v}"])  # fmt: skip
@@ -309,6 +311,18 @@ def _text(g: Grammar, column: Column, qualified: bool) -> Condition:
                  f"that come from {shown}"]  # fmt: skip
     worded = column.kind == "category" and re.fullmatch(r"[A-Za-z][A-Za-z -]+", value)
     return Condition(tree, rng.choice(forms), before=value if worded else "")
+
+
+def _either_meaning(g: Grammar, column: Column, ref: exp.Expr, said: str) -> Condition:
+    """``that are open or blocked``, of codes that the evidence defines."""
+    two = g.rng.sample(column.meanings, 2)
+    (_, a), (_, b) = two
+    tree = exp.In(this=ref, expressions=[g._literal(column, code) for code, _ in two])
+    form = g.rng.choice(["{m} is {c} = {v}", "{m} means {c} = {v}", "{m}: {c} = {v}"])
+    notes = [form.format(m=m, c=column.name, v=code if column.is_number else f"'{code}'") for code, m in two]
+    return Condition(tree, g.rng.choice([f"that are {a} or {b}", f"whose {said} is {a} or {b}", f"which are {a} or {b}",
+                                         f"that are either {a} or {b}", f"marked {a} or {b}"]),
+                     g.rng.choice([", ", "; "]).join(notes), before=f"{a} or {b}")  # fmt: skip
 
 
 def _like(g: Grammar, ref: exp.Expr, said: str, value: str) -> Condition:

@@ -178,6 +178,11 @@ class Grammar:
             for t, c, _, rt, rc in schema.foreign_keys
             if rt in self.tables and t in self.tables and t != rt
         ]
+        own = [Link(str(t), str(c), str(rt), str(rc)) for t, c, _, rt, rc in schema.foreign_keys
+               if t == rt and t in self.tables]  # fmt: skip
+        of = Counter(link.child for link in own)
+        self.own_links = [link for link in own if of[link.child] == 1]
+        """Keys that refer to a row of the same table."""
         # Where two keys lead to the same table (origin and destination), "flights of an airport" would say neither.
         self._ways = Counter((link.child, link.parent) for link in links)
         self.links = [link for link in links if self._ways[link.child, link.parent] == 1]
@@ -186,14 +191,14 @@ class Grammar:
 
     def _table_phrases(self, name: str, comment: str, others: set[str]) -> tuple[str, ...]:
         plain, short = phrasing.humanize(name), phrasing.head(comment)
-        usable = 0 < len(short.split()) <= 3 and short.replace(" ", "").isalpha()
+        usable = 0 < len(short.split()) <= 3 and short.replace(" ", "").isalpha() and not phrasing.is_clause(short)
         if not usable or phrasing.singular(short) in others - {phrasing.singular(plain)}:
             return (plain,)
         return (short,) if phrasing.looks_cryptic(name) else tuple(dict.fromkeys((plain, short)))
 
     def _column_phrases(self, table: str, name: str, comment: str) -> tuple[str, ...]:
         plain, short = phrasing.humanize(name), phrasing.spoken(comment)
-        short = short if 0 < len(short.split()) <= 6 else ""
+        short = short if 0 < len(short.split()) <= 6 and not phrasing.says_no_name(short) else ""
         own = phrasing.singular(phrasing.humanize(table))
         options = [short] if short and phrasing.looks_cryptic(name) else [plain, short]
         options += [p.removeprefix(f"{own} ") for p in options]

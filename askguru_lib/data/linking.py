@@ -74,10 +74,14 @@ _SILENT = frozenset(map(stem, FUNCTION_WORDS))
 _ASKING = frozenset(
     """number count first last top bottom each per list show look find tell want need know give given get see print
     display calculate compute start starts starting started begin begins beginning end ends ending letter letters
-    contain contains ordered sorted grouped together all total other only average in on""".split()  # noqa: SIM905
+    contain contains ordered sorted grouped together all total other only average in on up stands means refers
+    """.split()  # noqa: SIM905
 ) | {word for said in AGGREGATES.values() for word in said}
 """Words that say what is asked more often than they are a part of a name (*number of orders*, not an order's number);
 alone they stand for a name only if it has no other words."""
+_TELLING = frozenset(("name", "return", "report", "order", "rank", "sort", "state", "detail", "note", "print"))
+"""Words that say what to do where they begin a sentence: *Name the customers*, but not *Name of the customer*."""
+_TOLD = re.compile(r" +(?!(?:of|and|or|for|only|by|in|is|was|has|number|no|nr|id)\b)[^\W\d]")
 _OF_TIME = re.compile(
     rf"""\b(?:(?:1[6-9]|20)\d\d|(?-i:{"|".join(MONTHS)})|when|dates?|weeks?|months?|years?|since|until|before|after|ago
     |earliest|latest|newest|oldest|youngest|recent(?:ly)?|first|last|today|now|current(?:ly)?|still|already|yet|early
@@ -206,7 +210,11 @@ class _Index:
 
 
 def _says_year(column: str, comment: str) -> bool:
-    return "year" in f"{humanize(column)} {comment.lower()}".split()
+    return bool(_A_YEAR.search(f"{humanize(column)} {comment.lower()}"))
+
+
+_A_YEAR = re.compile(r"(?<!\bper )(?<!\ba )(?<!\beach )(?<!\bevery )\byear\b")
+"""*Year of birth*, but not *gross per year*."""
 
 
 def _phrases(schema: MSchema) -> Iterable[_Phrase]:
@@ -376,11 +384,19 @@ def _spans(index: _Index, words: Sequence[tuple[int, int, str]], question: str) 
                 elif here not in _SILENT:
                     break
             share = said / sum(index.rarity[w] for w in phrase.stems)
-            alone = last == first and len(phrase.stems) > 1 and question[slice(*words[first][:2])].lower() in _ASKING
-            if share >= LEAST_COVERED and not alone:
+            only = question[slice(*words[first][:2])].lower() if last == first else ""
+            asks = only in _ASKING and len(phrase.stems) > 1
+            tells = only in _TELLING and _tells(question, *words[first][:2])
+            if share >= LEAST_COVERED and not asks and not tells:
                 scores = found[first, last]
                 scores[phrase.item] = max(scores.get(phrase.item, 0.0), said * share)
     return found
+
+
+def _tells(question: str, start: int, end: int) -> bool:
+    """Whether the word there begins a sentence and says what to do with what follows."""
+    before = question[:start].rstrip(" ")
+    return (not before or before[-1] in ".?!:;\n") and bool(_TOLD.match(question, end))
 
 
 def _values(index: _Index, question: str, given: Values) -> dict[Place, dict[Item, str]]:

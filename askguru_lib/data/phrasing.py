@@ -157,9 +157,26 @@ def head(comment: str) -> str:
     return re.split(rf"\s+(?:{_AFTER_HEAD}|\w{{2,}}ed)\b", spoken(comment))[0]
 
 
+def is_clause(said: str) -> bool:
+    """Whether a comment asks instead of naming: ``why the line was dead``."""
+    return said.split(" ", 1)[0] in ("who", "whom", "whose", "what", "which", "when", "where", "why", "how")
+
+
+_NO_NAME = re.compile(r"(?:empty|missing|null|none|only|if|not|\d)\b|.*(?:=|\b(?:is|are)\b)")
+
+
+def says_no_name(said: str) -> bool:
+    """Whether a comment says something about a column's values and does not name them: ``empty if not known``."""
+    return bool(_NO_NAME.match(said))
+
+
 _AFTER_HEAD = (
     "of|in|at|on|for|per|by|to|with|from|and|since|during|under|who|whom|whose|that|which|where|lent|sold|made|kept"
 )
+
+
+_BEHIND_NOUN = re.compile(r"(?<=\w) (?:of|in|at|on|for|per|by|to|with|from|we|you|they|it|he|she|who|that|which) ")
+"""Where a noun phrase goes on behind its noun: *properties we offer*, *day of cancellation*."""
 
 
 def looks_cryptic(name: str) -> bool:
@@ -172,7 +189,11 @@ def looks_cryptic(name: str) -> bool:
 
 
 def plural(noun: str) -> str:
-    """Plural of a noun phrase by the regular rules; a plural stays as it is."""
+    """Plural of a noun phrase by the regular rules; a plural, or a clause, stays as it is."""
+    if is_clause(noun):
+        return noun
+    if behind := _BEHIND_NOUN.search(noun):
+        return plural(noun[: behind.start()]) + noun[behind.start() :]
     head, _, last = noun.rpartition(" ")
     if not last or (last.endswith("s") and not last.endswith(("ss", "us", "is"))) or last in UNCOUNTED:
         return noun
@@ -187,6 +208,10 @@ def plural(noun: str) -> str:
 
 def singular(noun: str) -> str:
     """Inverse of :func:`plural` for regular nouns."""
+    if is_clause(noun):
+        return noun
+    if behind := _BEHIND_NOUN.search(noun):
+        return singular(noun[: behind.start()]) + noun[behind.start() :]
     head, _, last = noun.rpartition(" ")
     if last.endswith("ies") and len(last) > 4:
         last = last[:-3] + "y"
@@ -205,7 +230,7 @@ UNCOUNTED = {"equipment", "staff", "people", "children", "data", "series", "spec
 def say(rng: random.Random, openings: Sequence[str], phrase: str) -> str:
     """A whole question: an opening around ``phrase``, with now and then a filler, politeness or a slip."""
     opening = rng.choice(openings)
-    text = opening.format(x=phrase)
+    text = _AN.sub("an ", opening.format(x=phrase))
     if rng.random() < 0.08:
         filler = rng.choice(FILLERS)
         first = text[:1].upper() if filler.endswith((". ", "! ")) else text[:1].lower()
@@ -225,6 +250,9 @@ def say(rng: random.Random, openings: Sequence[str], phrase: str) -> str:
     elif roll < 0.8:
         text = text[:1].lower() + text[1:]
     return slip(rng, text) if rng.random() < 0.03 else text
+
+
+_AN = re.compile(r"(?<= )a (?=[aeio](?!ne\b|nce\b|u)[a-z])")
 
 
 def slip(rng: random.Random, text: str) -> str:

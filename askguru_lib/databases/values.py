@@ -36,7 +36,7 @@ class ValueIndex:
     """Short texts of a database's columns.
 
     Args:
-        values: ``(table, column, text)``; texts without two letters, and long ones, are left out.
+        values: ``(table, column, text)``; long texts, and those without two letters or a capital, are left out.
 
     Attributes:
         warnings: columns that could not be read.
@@ -51,9 +51,11 @@ class ValueIndex:
         """Values of one word in small letters, by their stems."""
         for table, column, text in values:
             words = tuple(_WORD.findall(text))
-            if "\n" in text or all(word.lower() in FUNCTION_WORDS for word in words):
+            code = len(words) == 1 and words[0].isupper()
+            if "\n" in text or (not code and all(word.lower() in FUNCTION_WORDS for word in words)):
                 continue
-            if len(text) <= LONGEST_VALUE and len(words) <= MOST_WORDS and sum(c.isalpha() for c in text) > 1:
+            named = code or sum(c.isalpha() for c in text) > 1
+            if named and len(text) <= LONGEST_VALUE and len(words) <= MOST_WORDS:
                 self._spelt[tuple(w.lower() for w in words)][table, column].setdefault(" ".join(words), text)
                 if len(words) == 1 and text.islower():
                     self._singular[stem(words[0])] = words
@@ -74,7 +76,7 @@ class ValueIndex:
                 plain: sa.ColumnElement[str] = sa.column(column)
                 rows = sa.select(plain).select_from(sa.table(table, schema=schema.mschema.schema)).limit(ROWS_READ)
                 value = rows.subquery().c[column]
-                query = sa.select(value).where(length(value).between(2, LONGEST_VALUE)).distinct().limit(max_values)
+                query = sa.select(value).where(length(value).between(1, LONGEST_VALUE)).distinct().limit(max_values)
                 try:
                     found += [(table, column, str(row[0])) for row in connection.execute(query)]
                 except exc.SQLAlchemyError as e:
@@ -88,7 +90,8 @@ class ValueIndex:
         """Where a text says a value, as characters, and the ``(table, column, value)`` in which it stands, the value as
         it is spelt there.
 
-        A single word with a capital must be said with it (*price* is not Mr Price), and a function word is no value.
+        A single word with a capital must be said with it (*price* is not Mr Price), and a function word is no value,
+        unless it is a code in capitals that stands in quotes.
         One in small letters may be said as several (*students*, where the value is ``student``).
         """
         words = [(m.start(), m.end(), m[0]) for m in _WORD.finditer(text)]
@@ -103,8 +106,9 @@ class ValueIndex:
                 if not spelt and len(said) == 1 and said[0].lower() not in _NO_PLURALS:
                     said = list(self._singular.get(stem(said[0].lower()), said))
                     spelt = self._spelt.get(tuple(said)) or {}
+                before = text[max(start - 1, 0) : start]
                 columns = [(*c, _likest(" ".join(said), spellings)) for c, spellings in spelt.items()
-                           if len(said) > 1 or _is_meant(said[0], spellings)]  # fmt: skip
+                           if len(said) > 1 or _is_meant(said[0], spellings, before)]  # fmt: skip
                 if columns:
                     found[words[first][0], words[last][1]] = columns[:MOST_COLUMNS]
         return found
@@ -123,8 +127,11 @@ def _likest(said: str, spellings: Mapping[str, str]) -> str:
     return min(spellings.values())
 
 
-def _is_meant(word: str, spellings: Collection[str]) -> bool:
-    return word not in FUNCTION_WORDS and (word in spellings or word.lower() in spellings)
+def _is_meant(word: str, spellings: Collection[str], before: str) -> bool:
+    """Whether a single word stands for a value; ``before`` is the character before it, which may be a quote."""
+    if word.lower() in FUNCTION_WORDS:
+        return word.isupper() and word in spellings and before in ("'", '"')
+    return word in spellings or word.lower() in spellings
 
 
 def _is_text(kind: str) -> bool:

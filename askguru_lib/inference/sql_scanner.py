@@ -82,6 +82,10 @@ class Scanner(WordReader):
             return None if char in LETTERS else self._gap(self.at(state, want="more"), char)
         if mode == "quoted":
             return self._quoted(state, char)
+        if mode == "closed":
+            if char == ".":
+                return self._gap(self.qualify(state, state.word, state.place.lexicon.qualifiers[state.word]), char)
+            return self._gap(self.column(state, state.word), char)
         return state if char in SPACE else None
 
     def is_complete(self, state: State) -> bool:
@@ -254,7 +258,8 @@ class Scanner(WordReader):
         if place.want == "table":
             return self.table(state, word) if word in lexicon.identifiers else None
         qualifier = "" if place.qualifier else lexicon.qualifiers.get(word, "")
+        if word in lexicon.columns and qualifier:
+            return state._replace(mode="closed")  # the next character says whether it is a table's name
         if word in lexicon.columns:
-            done = self.column(state, word)
-            return done._replace(last=f".{qualifier}") if qualifier else done
+            return self.column(state, word)
         return self.qualify(state, word, qualifier) if qualifier else None

@@ -235,7 +235,8 @@ class Place:
 class State(NamedTuple):
     """Where the scanner is: inside what (``mode``, ``word``, ``quote``), after what (``last``), at which ``place``.
 
-    Of a word, ``quote`` is how it is written (:func:`spelling`).
+    Of a word, ``quote`` is how it is written (:func:`spelling`). A name in quotes that may be a table's as well as a
+    column's is ``closed`` until the next character.
     """
 
     mode: str

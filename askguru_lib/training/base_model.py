@@ -56,7 +56,7 @@ def build_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase) -> Mistr
         differ += [f"{k}: {n}, more than {getattr(recipe, k)}" for k, n in least.items() if n > getattr(recipe, k)]
         if differ:
             raise TrainingError(f"the model to start from has another size ({', '.join(differ)})", where=recipe.start,
-                                hint="leave the sizes as they are there; only layers and feed_forward may grow")  # fmt: skip
+                                hint="leave the sizes as they are; layers and feed_forward may grow")  # fmt: skip
         if least != {k: getattr(recipe, k) for k in least}:
             model = grow(model, recipe.layers, recipe.feed_forward, recipe.seed)
         model.set_attn_implementation(ROWS)
@@ -298,7 +298,9 @@ def main(
     seed: Annotated[int, typer.Option(help="Seed of data and weights.")] = BaseRecipe.seed,
     decay_share: Annotated[float, typer.Option(help="Share of the steps, at the end, in which the rate falls.")] = 0.3,
     induction: Annotated[bool, typer.Option(help="Write the copy circuit into the weights before training.")] = True,
-    start: Annotated[str | None, typer.Option(help="Folder of a model to go on from; layers and feed-forward may grow.")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Folder of a model to go on from; layers and feed-forward may grow.")
+    ] = None,
     optimizer: Annotated[str, typer.Option(help="adamw, or muon for the matrices inside the layers.")] = "adamw",
     layers: Annotated[
         int, typer.Option(help="Layers; the copy circuit takes the first two.", min=1)

@@ -47,6 +47,11 @@ teach a model to look for the comment that repeats a name, and to fail where onl
 ROLES = ("origin", "source", "home", "first", "second", "main", "parent", "from", "to", "sender", "receiver", "target",
          "billing", "previous", "winner", "owner", "leading", "local", "responsible", "current")  # fmt: skip
 """What a reference may be called where it is not called like the table that it refers to."""
+OWN_ROLES = ("parent", "manager", "previous", "main", "mentor", "leading", "successor", "supervisor", "original",
+             "upper", "boss", "replaced", "responsible")  # fmt: skip
+"""What a reference to a row of the same table may be called."""
+OWN_KEY = 0.13
+"""Share of the tables that refer to themselves."""
 PARTS = ("item", "line", "detail", "entry", "record", "type", "group", "class", "run", "history", "event", "log",
          "part", "member", "visit", "change", "note", "price", "status", "plan", "team", "site", "version",
          "round")  # fmt: skip
@@ -117,6 +122,7 @@ STYLES: dict[str, tuple[Callable[[random.Random, str], str], float, float]] = {
     "snake": (lambda _, n: n, 0.7, 8),
     "camel": (lambda _, n: _words(n)[0] + "".join(w.capitalize() for w in _words(n)[1:]), 0.4, 1.5),
     "pascal": (lambda _, n: "".join(w.capitalize() for w in _words(n)), 0.4, 1.8),
+    "pascal ID": (lambda _, n: "".join(w.upper() if w == "id" else w.capitalize() for w in _words(n)), 0.4, 1.0),
     "spaced": (lambda _, n: " ".join(w.capitalize() for w in _words(n)), 0.4, 0.5),
     "upper": (lambda _, n: n.upper(), 0.8, 0.7),
     "short": (_abbreviate, 0.97, 1.8),
@@ -195,9 +201,10 @@ def random_database(rng: random.Random, tables: tuple[int, int] = (2, 6), max_co
                              comment=comment("reference", phrasing.humanize(parent)),
                              examples=rng.sample(info["examples"], 3))  # fmt: skip
             schema.add_foreign_key(table, column, None, names[parent], keys[parent])
-        if not joins_two and rng.random() < 0.05:
-            role, info = rng.choice(ROLES), taken[keys[entity]]
-            column = _unused(rng, style, f"{role}_{entity}", taken)
+        if not joins_two and rng.random() < OWN_KEY:
+            role, info = rng.choice(OWN_ROLES), taken[keys[entity]]
+            form = rng.choice(["{r}_{e}", "{r}", key_form.replace("{e}", "{r}") if "{e}" in key_form else "{r}_id"])
+            column = _unused(rng, style, form.format(r=role, e=entity), taken)
             schema.add_field(
                 table,
                 column,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from askguru_lib.data.grammar import Grammar, Pair
+from askguru_lib.data.patterns.compared import beyond_row, in_both, own_parent
 from askguru_lib.data.patterns.computed import best_of_group, days_between, product, running_total
 from askguru_lib.data.patterns.derived import classes, initials, text_form
 from askguru_lib.data.patterns.groups import (
@@ -45,6 +46,7 @@ PATTERNS: dict[Pattern, float] = {
     join_grouping: 6, top_parent: 5, parent_having: 3, childless: 4, two_hops: 4, both_conditions: 4, with_none: 2,
     latest_of: 2, different_parents: 2, far_groups: 3, product: 3, days_between: 1.5, best_of_group: 1.5,
     running_total: 1.5, two_measures: 1.5, busiest_time: 1.2, classes: 1.2, text_form: 1.2, initials: 0.6,
+    beyond_row: 1.5, own_parent: 1.5, in_both: 1.5,
 }  # fmt: skip
 """Every pattern with its weight in a draw."""
 

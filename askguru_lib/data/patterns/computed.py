@@ -5,9 +5,9 @@ from __future__ import annotations
 from sqlglot import exp
 
 from askguru_lib.data import phrasing
-from askguru_lib.data.conditions import new_term, only_date, some_conditions, what_happened
+from askguru_lib.data.conditions import Condition, new_term, only_date, some_conditions, what_happened
 from askguru_lib.data.grammar import Column, Grammar, NotHere, Pair, identifier
-from askguru_lib.data.patterns.wording import filtered, finish, name_rows, ordered, per_group, superlative
+from askguru_lib.data.patterns.wording import attribute_of, filtered, finish, name_rows, ordered, per_group, superlative
 
 
 def product(g: Grammar) -> Pair:
@@ -59,9 +59,34 @@ def days_between(g: Grammar) -> Pair:
                       "days between", "moderate", condition)  # fmt: skip
     limit = g.rng.choice([3, 7, 10, 14, 30, 60, 90])
     test = exp.GT(this=days, expression=exp.Literal.number(limit))
+    rows = _too_late(g, table.name, condition, (first, second), limit, between)
+    if g.rng.random() < 0.5:
+        label = g._label(table.name)
+        tree = filtered(g._select([g._col(label, False)], table.name), condition).where(test, copy=False)
+        phrase = rows if g.rng.random() < 0.5 else attribute_of(g, g._said(label), rows)
+        return finish(g, "list", phrase, tree, "days between", "moderate", condition)
     tree = filtered(g._select([g._count()], table.name), condition).where(test, copy=False)
-    rows = f"{rows} with more than {limit} {between}"
     return finish(g, "count", rows, tree, "days between", "moderate", condition)
+
+
+def _too_late(
+    g: Grammar, table: str, condition: Condition | None, dates: tuple[Column, Column], limit: int, between: str
+) -> str:
+    """Rows with so many days between two dates, or under a word that the evidence defines."""
+    first, second = dates
+    a, b, rows = g._said(first), g._said(second), name_rows(g, table, condition)
+    happened = what_happened(g, second)
+    if happened and g.rng.random() < 0.4:
+        return f"{rows} {happened} more than {limit} days after the {a}"
+    if g.rng.random() < 0.25 and not condition:
+        term = new_term(g, table, phrasing.TERMS)
+        g.notes.append(g.rng.choice([f"{term} is more than {limit} days after {a}, by {b}",
+                                     f"{term} means {b} more than {limit} days after {a}",
+                                     f"{term}: over {limit} days from {first.name} to {second.name}"]))  # fmt: skip
+        return g.rng.choice([f"{term} {rows}", f"{rows} that are {term}"])
+    return g.rng.choice([f"{rows} with more than {limit} {between}",
+                         f"{rows} whose {b} is more than {limit} days after the {a}",
+                         f"{rows} with a {b} over {limit} days after their {a}"])  # fmt: skip
 
 
 def best_of_group(g: Grammar) -> Pair:

@@ -130,6 +130,11 @@ def _asked_of(g: Grammar, wanted: Column, said: str, one: str, value: str) -> tu
 _PLACES = ("city", "country", "region", "state", "address", "location", "origin", "place")
 
 
+COUNT_THEM = ("Show their number.", "Count them.", "The number is enough.", "just the number", "Give me one figure.",
+              "I want the number of them.")  # fmt: skip
+"""Evidence that asks for the number of what a question names."""
+
+
 def counting(g: Grammar) -> Pair:
     """SELECT COUNT(*) FROM table WHERE …"""
     table = g._table()
@@ -138,7 +143,11 @@ def counting(g: Grammar) -> Pair:
     if condition and g.rng.random() < 0.2:
         few = g.rng.choice(["how many", "how many", "how many of the", "how many of our"])
         return ask_which(g, f"{few} {g._noun(table.name)}", condition, tree, "counting")
-    return finish(g, "count", name_rows(g, table.name, condition), tree, "counting", "simple", condition)
+    rows = name_rows(g, table.name, condition)
+    if g.rng.random() < 0.12:
+        g.notes.append(g.rng.choice(COUNT_THEM))
+        return finish(g, "list", rows, tree, "counting", "simple", condition)
+    return finish(g, "count", rows, tree, "counting", "simple", condition)
 
 
 def distinct(g: Grammar) -> Pair:

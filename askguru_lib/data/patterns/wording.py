@@ -10,7 +10,7 @@ from askguru_lib.data.grammar import OPENINGS, Column, Grammar, Pair
 
 
 def finish(
-    g: Grammar, kind: str, phrase: str, tree: exp.Select, name: str, difficulty: str, *conditions: Condition | None
+    g: Grammar, kind: str, phrase: str, tree: exp.Query, name: str, difficulty: str, *conditions: Condition | None
 ) -> Pair:
     evidence = "; ".join(c.evidence for c in conditions if c and c.evidence)
     return Pair(g.ask(OPENINGS[kind], phrase), evidence, tree, name, difficulty)
