@@ -108,6 +108,8 @@ class SchemaConstraint(LogitsProcessor):
 
     def _inside_word(self, state: State, tokens: WordTokens) -> Mask:
         """Of tokens of one word, those along which an allowed word goes on."""
+        if state.mode == "closed":
+            state = self.scanner.column(state, state.word)
         place, word = state.place, state.word
         if state.mode == "number":
             return tokens.digits
