@@ -264,6 +264,24 @@ def test_a_word_that_asks_is_not_part_of_a_name():
     assert linked(schema.to_mschema(), "the average") == {"average": ("clients.average",)}
 
 
+@pytest.mark.parametrize(
+    ("question", "named"),
+    [("Name the plants", False), ("Hello. Name plants!", False), ("Name of the equipment", True), ("Names only", True),
+     ("Give me the name, please", True), ("order EQUI by it", False), ("the order of it", True)],
+)  # fmt: skip
+def test_a_word_that_says_what_to_do_is_no_name_where_it_begins_a_sentence(text: str, question: str, named: bool):
+    columns = {item for items in linked(text, question).values() for item in items}
+    assert bool(columns & {"EQUI.EQKTX", "EQUI.order", 'EQUI."order"'}) == named
+
+
+def test_what_is_paid_per_year_is_no_year():
+    schema = MSchema("s")
+    schema.add_table("pay")
+    schema.add_field("pay", "salary", "INTEGER", comment="gross per year", examples=[40000])
+    schema.add_field("pay", "since", "INTEGER", comment="year of the contract", examples=[2020])
+    assert schema_links(schema.to_mschema(), "pay in 2020").dates == (("pay.since",),)
+
+
 def test_a_value_said_in_the_plural_is_none_where_a_table_is_called_so():
     index = ValueIndex([("people", "kind", "student"), ("people", "kind", "book")])
     schema = MSchema("d")

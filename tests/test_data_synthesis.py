@@ -357,10 +357,24 @@ def test_names_become_words(name, said):
 
 
 @pytest.mark.parametrize(
-    ("one", "many"), [("city", "cities"), ("status", "statuses"), ("box", "boxes"), ("person", "people")]
-)
+    ("one", "many"),
+    [("city", "cities"), ("status", "statuses"), ("box", "boxes"), ("person", "people"),
+     ("day of cancellation", "days of cancellation"), ("property we offer", "properties we offer"),
+     ("date it must be back", "dates it must be back")],
+)  # fmt: skip
 def test_plurals(one, many):
     assert plural(one) == many
+    assert plural(many) == many
+    assert one == "person" or singular(many) == one
+
+
+def test_a_clause_has_no_plural_and_is_no_name_of_rows():
+    assert plural("why the line was dead") == singular("why the line was dead") == "why the line was dead"
+    schema = MSchema("s")
+    schema.add_table("atd", comment="who was on which course")
+    schema.add_field("atd", "dur", "INTEGER", comment="empty while still out", examples=[1, 2])
+    table = Grammar(schema, random.Random(1)).tables["atd"]
+    assert (table.phrases, table.columns[0].phrases) == (("atd",), ("dur",))
 
 
 def test_plural_of_a_plural_stays():

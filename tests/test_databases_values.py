@@ -61,6 +61,12 @@ def test_a_value_in_small_letters_may_be_said_as_several_or_begin_a_sentence(sai
     assert index.mentioned("things, Things and the bus") == {}
 
 
+def test_a_code_in_capitals_is_a_value_and_a_word_that_looks_like_one_in_quotes_alone():
+    index = ValueIndex([("t", "kind", "B"), ("t", "kind", "A"), ("t", "kind", "q"), ("t", "grade", "1")])
+    assert index.mentioned("kind B or b, A list, q and 1") == {"B": [["t", "kind", "B"]]}
+    assert index.mentioned("kind = 'A'") == {"A": [["t", "kind", "A"]]}
+
+
 def test_views_and_secrets_are_not_searched(tmp_path):
     engine = sa.create_engine(f"sqlite:///{tmp_path}/s.sqlite")
     with engine.begin() as db:

@@ -446,6 +446,20 @@ def test_brackets_around_the_last_two_decide_what_a_token_may_close() -> None:
     assert call.place.view != case.place.view
 
 
+def test_a_quoted_name_of_a_table_and_of_a_column_may_be_either():
+    schema = MSchema("s")
+    schema.add_table("order")
+    schema.add_field("order", "code", "INTEGER", True)
+    schema.add_table("note")
+    schema.add_field("note", "order", "INTEGER")
+    schema.add_foreign_key("note", "order", None, "order", "code")
+    scanner = Scanner(schema)
+    assert scanner.accepts('SELECT "order".code FROM note JOIN "order" ON note."order" = "order".code')
+    assert scanner.accepts('SELECT "order" FROM note')
+    assert not scanner.accepts('SELECT "order".order FROM "order"')
+    assert not scanner.accepts('SELECT "order" FROM "order"')
+
+
 @pytest.mark.parametrize("pattern", PATTERNS, ids=lambda p: p.__name__)
 def test_what_the_question_grammar_writes_may_be_written(pattern) -> None:
     rng, accepted = random.Random(3), 0

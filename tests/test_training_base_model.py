@@ -211,8 +211,26 @@ def test_another_size_may_be_asked_for(tmp_path, tokenizer, monkeypatch):
         3, 96, 4, 160,
     )  # fmt: skip
     model.save_pretrained(tmp_path / "other")
-    with pytest.raises(TrainingError, match="layers: 3, not 2, hidden: 96, not 192"):
+    with pytest.raises(TrainingError, match="hidden: 96, not 192, layers: 3, more than 2"):
         build_model(BaseRecipe(**{**vars(SMALL), "start": str(tmp_path / "other")}), tokenizer)
+
+
+@pytest.mark.parametrize(("layers", "feed_forward"), [(2, 160), (3, 96), (5, 128)])
+def test_a_model_that_has_grown_computes_what_it_did_and_learns_in_its_new_parts(
+    tmp_path, tokenizer, layers, feed_forward
+):
+    build_model(SMALL, tokenizer).save_pretrained(tmp_path / "small")
+    before = build_model(BaseRecipe(**{**vars(SMALL), "start": str(tmp_path / "small")}), tokenizer)
+    larger = {"start": str(tmp_path / "small"), "layers": layers, "feed_forward": feed_forward}
+    grown = build_model(BaseRecipe(**{**vars(SMALL), **larger}), tokenizer)
+    assert (grown.config.num_hidden_layers, grown.config.intermediate_size) == (layers, feed_forward)
+    assert sum(p.numel() for p in grown.parameters()) > sum(p.numel() for p in before.parameters())
+    document = random_document(tokenizer, random.Random(3), questions=2, tables=(2, 3), max_tokens=1200)
+    loss, same = (losses.document_loss(m, document, "cpu") for m in (grown, before))
+    assert loss.item() == pytest.approx(same.item(), rel=1e-5)
+    loss.backward()
+    for layer in grown.model.layers:
+        assert all(layer.get_parameter(f"{m}.weight").grad.any() for m in ("self_attn.o_proj", "mlp.down_proj"))
 
 
 @pytest.mark.parametrize(
