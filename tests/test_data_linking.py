@@ -267,7 +267,8 @@ def test_a_word_that_asks_is_not_part_of_a_name():
 @pytest.mark.parametrize(
     ("question", "named"),
     [("Name the plants", False), ("Hello. Name plants!", False), ("Name of the equipment", True), ("Names only", True),
-     ("Give me the name, please", True), ("order EQUI by it", False), ("the order of it", True)],
+     ("Give me the name, please", True), ("order equipment by it", False), ("the order of it", True),
+     ("Order from Ann", True), ("Order having 3", True), ("Name which is missing", True)],
 )  # fmt: skip
 def test_a_word_that_says_what_to_do_is_no_name_where_it_begins_a_sentence(text: str, question: str, named: bool):
     columns = {item for items in linked(text, question).values() for item in items}

@@ -13,13 +13,14 @@ import sqlglot
 from askguru_lib.data.grammar import Grammar, NotHere
 from askguru_lib.data.mutations import MUTATIONS, corrupt
 from askguru_lib.data.patterns import PATTERNS
+from askguru_lib.data.patterns.compared import beyond_row, in_both, own_parent
 from askguru_lib.data.patterns.computed import best_of_group, days_between, product, running_total
 from askguru_lib.data.patterns.derived import classes, initials, text_form
 from askguru_lib.data.patterns.groups import beyond_average, busiest_time, grouping, share, two_measures
 from askguru_lib.data.patterns.joins import different_parents, join_measure, latest_of, with_none
 from askguru_lib.data.patterns.one_table import COUNT_THEM, counting, listing
 from askguru_lib.data.patterns.ordering import top_k
-from askguru_lib.data.phrasing import TERMS, humanize, participle, plural, singular, spoken
+from askguru_lib.data.phrasing import TERMS, humanize, participle, plural, say, says_no_name, singular, spoken
 from askguru_lib.data.synthesis import normalize_question, normalize_sql, refine_samples, selection_samples, synthesize
 from askguru_lib.data.trees import render
 from askguru_lib.databases.executor import Failure, Result
@@ -360,7 +361,9 @@ def test_names_become_words(name, said):
     ("one", "many"),
     [("city", "cities"), ("status", "statuses"), ("box", "boxes"), ("person", "people"),
      ("day of cancellation", "days of cancellation"), ("property we offer", "properties we offer"),
-     ("date it must be back", "dates it must be back")],
+     ("date it must be back", "dates it must be back"), ("check in date", "check in dates"), ("course", "courses"),
+     ("warehouse", "warehouses"), ("shelf in the shop", "shelves in the shop"), ("boss", "bosses"),
+     ("class", "classes"), ("movement", "movements"), ("series", "series")],
 )  # fmt: skip
 def test_plurals(one, many):
     assert plural(one) == many
@@ -375,6 +378,73 @@ def test_a_clause_has_no_plural_and_is_no_name_of_rows():
     schema.add_field("atd", "dur", "INTEGER", comment="empty while still out", examples=[1, 2])
     table = Grammar(schema, random.Random(1)).tables["atd"]
     assert (table.phrases, table.columns[0].phrases) == (("atd",), ("dur",))
+
+
+@pytest.mark.parametrize(
+    ("comment", "names"),
+    [("empty weight", True), ("empty", False), ("not in use", True), ("not known", False),
+     ("1 lowest to 8 highest", False), ("is active", True), ("full time is 38", False),
+     ("missing for a few", False), ("missing parts", True)],
+)  # fmt: skip
+def test_what_is_said_of_values_is_no_name(comment, names):
+    assert says_no_name(comment) != names
+
+
+def test_articles_before_vowels_and_none_within_values():
+    rng = random.Random(1)
+    said = {say(rng, ("{x}",), f"with a {word} a") for word in ("owner",) for _ in range(400)}
+    assert any("with an owner a" in s for s in said)
+    assert not any(" an " in say(rng, ("{x}",), "kind is a or b, a unit, a one, a of it") for _ in range(100))
+
+
+@pytest.fixture
+def no_slips(monkeypatch):
+    monkeypatch.setattr("askguru_lib.data.phrasing.slip", lambda rng, text: text)
+
+
+def test_rows_are_compared_with_one_that_is_called_by_its_name(staff, no_slips):
+    pairs = drawn(staff, beyond_row, 300)
+    assert any(" > (SELECT" in s for _, _, s in pairs)
+    assert any(" IN (SELECT" in s and "<>" in s for _, _, s in pairs)
+    for question, _, sql in pairs:
+        more = re.search(r"later|after|higher|larger|more|older|longer|heavier|taller", question)
+        less = re.search(r"earlier|before|lower|smaller|fewer|less|younger|shorter|lighter", question)
+        assert ("<>" in sql) == bool(re.search("other|share", question)), (question, sql)
+        if " IN (" not in sql:
+            assert (" > (SELECT" in sql) == bool(more) != bool(less), (question, sql)
+
+
+def test_a_table_that_refers_to_itself_is_asked_about(no_slips):
+    schema = MSchema("s")
+    schema.add_table("unit")
+    schema.add_field("unit", "unit_id", "INTEGER", True, examples=[1, 2, 3])
+    schema.add_field("unit", "title", "TEXT", examples=["Alpha", "Beta", "Gamma"])
+    schema.add_field("unit", "parent_id", "INTEGER", nullable=True, examples=[1])
+    schema.add_foreign_key("unit", "parent_id", None, "unit", "unit_id")
+    pairs = drawn(schema, own_parent, 300)
+    for start in ("SELECT title FROM unit WHERE parent_id IN (SELECT unit_id",
+                  "SELECT title FROM unit WHERE unit_id IN (SELECT parent_id",
+                  "SELECT COUNT(*) FROM unit WHERE parent_id IS NULL", "SELECT one.title, other.title",
+                  "SELECT other.title"):  # fmt: skip
+        assert any(s.startswith(start) for _, _, s in pairs), start
+    for question, _, sql in pairs:
+        assert "parent" in question or "directly" in question, (question, sql)
+
+
+def test_what_two_tables_have_in_common_is_asked_by_how_it_is_said(no_slips):
+    schema = MSchema("s")
+    for table, key in (("hotel", "hotel_id"), ("guest", "guest_id")):
+        schema.add_table(table)
+        schema.add_field(table, key, "INTEGER", True, examples=[1, 2])
+        schema.add_field(table, "name", "TEXT", examples=["Ann", "Bo"])
+        schema.add_field(table, "city", "TEXT", nullable=False, examples=["Oslo", "Rome"])
+    kinds = Counter()
+    for question, _, sql in drawn(schema, in_both, 300):
+        kind = re.search("INTERSECT|EXCEPT|UNION|NOT IN| IN ", sql)[0]
+        kinds[kind] += 1
+        lacking = re.search(r"\bno\b(?! repeats)|not among|without", question)
+        assert bool(lacking) == (kind in ("EXCEPT", "NOT IN")), (question, sql)
+    assert set(kinds) == {"INTERSECT", "EXCEPT", "UNION", "NOT IN", " IN "}
 
 
 def test_plural_of_a_plural_stays():

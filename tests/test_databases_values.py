@@ -65,6 +65,10 @@ def test_a_code_in_capitals_is_a_value_and_a_word_that_looks_like_one_in_quotes_
     index = ValueIndex([("t", "kind", "B"), ("t", "kind", "A"), ("t", "kind", "q"), ("t", "grade", "1")])
     assert index.mentioned("kind B or b, A list, q and 1") == {"B": [["t", "kind", "B"]]}
     assert index.mentioned("kind = 'A'") == {"A": [["t", "kind", "A"]]}
+    assert index.mentioned("grade B-, B+, the O'B one, 'A new kind, B-side") == {}
+    index = ValueIndex([("t", "dept", "IT"), ("t", "grade", "A+")])
+    assert index.mentioned("people in IT") == {"IT": [["t", "dept", "IT"]]}
+    assert index.mentioned("IT IS A, IN IT") == index.mentioned("GRADE 'A' IN IT") == {}
 
 
 def test_views_and_secrets_are_not_searched(tmp_path):

@@ -75,7 +75,7 @@ def what_happened(g: Grammar, column: Column) -> str | None:
     """The participle that stands for a date, or a year, if no other one of its table has the same."""
 
     def named(c: Column) -> str | None:
-        return phrasing.participle(c.phrases[0]) if c.kind == "date" or "year" in c.phrases[0].split() else None
+        return phrasing.participle(c.phrases[0]) if c.kind == "date" or phrasing.says_year(c.phrases[0]) else None
 
     here = named(column)
     return here if here and [named(c) for c in g.tables[column.table].columns].count(here) == 1 else None
@@ -148,7 +148,7 @@ def _number(g: Grammar, column: Column, qualified: bool) -> Condition:
     if roll < 0.24:
         value = g.rng.choice(column.values)
         shown = phrasing.number_word(g.rng, value)
-        if "year" in said.split() and re.fullmatch(r"\d{4}", value):
+        if phrasing.says_year(said) and re.fullmatch(r"\d{4}", value):
             bare = [f"in {value}", f"from {value}", f"of {value}"] if only_year(g, column) else []
             if happened := what_happened(g, column):
                 bare += [f"{happened} in {value}", f"{phrasing.that_happened(happened)} in {value}"]
@@ -165,7 +165,7 @@ def _number(g: Grammar, column: Column, qualified: bool) -> Condition:
     shown = phrasing.number_word(g.rng, value)
     if shown.isdigit() and int(shown) >= 10_000 and g.rng.random() < 0.1:
         shown = f"{int(shown):,}"
-    if operator in (">=", "<=") and "year" not in said.split() and g.rng.random() < 0.4:
+    if operator in (">=", "<=") and not phrasing.says_year(said) and g.rng.random() < 0.4:
         more = g.rng.choice(
             ["or more", "and more", "or above"] if operator == ">=" else ["or less", "and less", "or below"]
         )
@@ -178,7 +178,7 @@ def _number(g: Grammar, column: Column, qualified: bool) -> Condition:
     form = g.rng.choice(["with {s} {w} {v}", "whose {s} is {w} {v}", "with a {s} {w} {v}", "where {s} is {w} {v}",
                          "with {w} {v} {s}", "having {s} {w} {v}", "that have a {s} of {w} {v}", "of {w} {v} {s}",
                          "that have {w} {v} {s}", "with {s} of {w} {v}", "where the {s} is {w} {v}"])  # fmt: skip
-    if "year" in said.split() and re.fullmatch(r"\d{4}", value):
+    if phrasing.says_year(said) and re.fullmatch(r"\d{4}", value):
         words = g.rng.choice(phrasing.YEARS[operator])
         form = g.rng.choice(["with {s} {w} {v}", "whose {s} is {w} {v}", "with a {s} {w} {v}", "{w} {v}"])
         happened = what_happened(g, column)
@@ -249,7 +249,7 @@ def _date(g: Grammar, column: Column, qualified: bool, happened: str | None) -> 
 
 def only_year(g: Grammar, column: Column) -> bool:
     """Whether nothing else in the table could be meant by a year that is named alone."""
-    return sum(c.kind == "date" or "year" in c.phrases[0].split() for c in g.tables[column.table].columns) == 1
+    return sum(c.kind == "date" or phrasing.says_year(c.phrases[0]) for c in g.tables[column.table].columns) == 1
 
 
 def only_date(g: Grammar, column: Column) -> bool:

@@ -35,6 +35,7 @@ using values when where window with xor do of cast current_date current_time cur
 
 
 PART_OF_NAME = re.compile(r"\b(first|middle|given) ?names?\b|\bforenames?\b")
+OF_A_FAMILY = re.compile(r"\b(?:last|family) ?names?\b|\bsurnames?\b")
 """Names that many rows have in common."""
 
 
@@ -191,7 +192,8 @@ class Grammar:
 
     def _table_phrases(self, name: str, comment: str, others: set[str]) -> tuple[str, ...]:
         plain, short = phrasing.humanize(name), phrasing.head(comment)
-        usable = 0 < len(short.split()) <= 3 and short.replace(" ", "").isalpha() and not phrasing.is_clause(short)
+        usable = 0 < len(short.split()) <= 3 and short.replace(" ", "").isalpha()
+        usable = usable and not phrasing.is_clause(short) and short != "everyone"
         if not usable or phrasing.singular(short) in others - {phrasing.singular(plain)}:
             return (plain,)
         return (short,) if phrasing.looks_cryptic(name) else tuple(dict.fromkeys((plain, short)))

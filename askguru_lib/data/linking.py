@@ -30,6 +30,7 @@ from askguru_lib.data.phrasing import (
     SUPERLATIVES,
     head,
     humanize,
+    says_year,
     spoken,
 )
 from askguru_lib.databases.fitting import stem
@@ -78,10 +79,15 @@ _ASKING = frozenset(
     """.split()  # noqa: SIM905
 ) | {word for said in AGGREGATES.values() for word in said}
 """Words that say what is asked more often than they are a part of a name (*number of orders*, not an order's number);
-alone they stand for a name only if it has no other words."""
+alone they stand for a name only if it has no other words. The last ones define a term (*late means …*)."""
 _TELLING = frozenset(("name", "return", "report", "order", "rank", "sort", "state", "detail", "note", "print"))
 """Words that say what to do where they begin a sentence: *Name the customers*, but not *Name of the customer*."""
-_TOLD = re.compile(r" +(?!(?:of|and|or|for|only|by|in|is|was|has|number|no|nr|id)\b)[^\W\d]")
+_TOLD = re.compile(
+    r"""\ +(?!(?:of|and|or|for|only|by|in|is|are|was|were|has|have|had|with|without|where|that|which|who|whose|when|from
+    |to|at|on|as|per|than|not|no|number|nr|id|code|date|\w+ed|\w+ing)\b)[a-z]""",
+    re.VERBOSE,
+)
+"""What follows such a word there; other words show that it is a noun (*Order from Ann Lee*)."""
 _OF_TIME = re.compile(
     rf"""\b(?:(?:1[6-9]|20)\d\d|(?-i:{"|".join(MONTHS)})|when|dates?|weeks?|months?|years?|since|until|before|after|ago
     |earliest|latest|newest|oldest|youngest|recent(?:ly)?|first|last|today|now|current(?:ly)?|still|already|yet|early
@@ -190,7 +196,8 @@ class _Index:
                 self.rows[table] = row
             if len(key) == 1:
                 self.keys[table] = key[0], is_number_type(str(info["fields"][key[0]]["type"]))
-            years = [c for c, kind in its.items() if kind == "number" and _says_year(c, info["fields"][c]["comment"])]
+            told = {c: f"{humanize(c)} {info['fields'][c]['comment'].lower()}" for c in its}
+            years = [c for c, kind in its.items() if kind == "number" and says_year(told[c])]
             self.dates[table] = [c for c, kind in its.items() if kind == "date" or c in years][:MOST_DATES]
         self.graph = nx.MultiGraph()
         for key in schema.foreign_keys:
@@ -207,14 +214,6 @@ class _Index:
         root, derived = _verb_root(here)
         found = self.by_root.get((root, not derived)) or (derived and self.by_root.get((root, True)))
         return found if found and found not in _SILENT else here
-
-
-def _says_year(column: str, comment: str) -> bool:
-    return bool(_A_YEAR.search(f"{humanize(column)} {comment.lower()}"))
-
-
-_A_YEAR = re.compile(r"(?<!\bper )(?<!\ba )(?<!\beach )(?<!\bevery )\byear\b")
-"""*Year of birth*, but not *gross per year*."""
 
 
 def _phrases(schema: MSchema) -> Iterable[_Phrase]:

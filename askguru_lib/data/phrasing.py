@@ -148,7 +148,9 @@ def humanize(name: str) -> str:
 def spoken(comment: str) -> str:
     """The noun phrase in a comment: ``List of invoices (posted)`` → ``invoices``."""
     text = re.split(r"[,;(:]", comment.strip().lower())[0].strip()
-    text = re.sub(r"^(?:list of|table of|one (?:row|record|line) (?:per|for each)|each|the|all|a|an)\s+", "", text)
+    text = re.sub(
+        r"^(?:list of|table of|one (?:row|record|line) (?:per|for each)|each|the|all|our|every|any|a|an)\s+", "", text
+    )
     return re.sub(r"\s+(?:records|table|data|list)$", "", text)
 
 
@@ -157,12 +159,23 @@ def head(comment: str) -> str:
     return re.split(rf"\s+(?:{_AFTER_HEAD}|\w{{2,}}ed)\b", spoken(comment))[0]
 
 
+_A_YEAR = re.compile(r"(?<!\bper )(?<!\ba )(?<!\beach )(?<!\bevery )\byear\b")
+
+
+def says_year(said: str) -> bool:
+    """Whether words name a year: *year of birth*, but not *gross per year*."""
+    return bool(_A_YEAR.search(said))
+
+
 def is_clause(said: str) -> bool:
     """Whether a comment asks instead of naming: ``why the line was dead``."""
     return said.split(" ", 1)[0] in ("who", "whom", "whose", "what", "which", "when", "where", "why", "how")
 
 
-_NO_NAME = re.compile(r"(?:empty|missing|null|none|only|if|not|\d)\b|.*(?:=|\b(?:is|are)\b)")
+_NO_NAME = re.compile(
+    r"(?:empty|missing|null|none|only|not)(?: (?:if|until|unless|when|while|where|for|at|without|known|given|set)\b|$)"
+    r"|if\b|\d\b|.*=|.+\b(?:is|are)\b"
+)
 
 
 def says_no_name(said: str) -> bool:
@@ -172,11 +185,13 @@ def says_no_name(said: str) -> bool:
 
 _AFTER_HEAD = (
     "of|in|at|on|for|per|by|to|with|from|and|since|during|under|who|whom|whose|that|which|where|lent|sold|made|kept"
+    "|looking|waiting"
 )
-
-
-_BEHIND_NOUN = re.compile(r"(?<=\w) (?:of|in|at|on|for|per|by|to|with|from|we|you|they|it|he|she|who|that|which) ")
-"""Where a noun phrase goes on behind its noun: *properties we offer*, *day of cancellation*."""
+_BEHIND_NOUN = re.compile(
+    r"(?<=\w)(?<!\bcheck)(?<!\bsign)(?<!\blog)(?<!\badd)(?<!\bopt)(?<!\bout)(?<!\bmade)(?<!\bbuilt)(?<!\bsold)"
+    r"(?<!\byear(?= to)) (?:of|in|at|on|for|per|by|to|with|from|we|you|they|it|he|she|who|that|which) "
+)
+"""Where a noun phrase goes on behind its noun: *properties we offer*, *day of cancellation*, not *check in date*."""
 
 
 def looks_cryptic(name: str) -> bool:
@@ -213,18 +228,25 @@ def singular(noun: str) -> str:
     if behind := _BEHIND_NOUN.search(noun):
         return singular(noun[: behind.start()]) + noun[behind.start() :]
     head, _, last = noun.rpartition(" ")
-    if last.endswith("ies") and len(last) > 4:
+    if last in UNCOUNTED:
+        return noun
+    if last in _SINGULARS:
+        last = _SINGULARS[last]
+    elif last.endswith("ies") and len(last) > 4:
         last = last[:-3] + "y"
-    elif last.endswith(("ses", "xes", "ches", "shes")):
+    elif re.search(r"(?:ss|x|ch|sh|(?<![aeo])us)es$", last):
         last = last[:-2]
-    elif last.endswith("s") and not last.endswith(("ss", "us", "is")) and last not in UNCOUNTED:
+    elif last.endswith("s") and not last.endswith(("ss", "us", "is")):
         last = last[:-1]
     return f"{head} {last}".strip()
 
 
 TABLE_PREFIXES = {"tbl", "t", "dim", "fact", "tb"}
-IRREGULAR = {"person": "people", "child": "children", "man": "men", "woman": "women"}
-UNCOUNTED = {"equipment", "staff", "people", "children", "data", "series", "species", "news", "personnel", "stock"}
+IRREGULAR = {"person": "people", "child": "children", "man": "men", "woman": "women", "shelf": "shelves",
+             "half": "halves", "leaf": "leaves", "foot": "feet"}  # fmt: skip
+_SINGULARS = {many: one for one, many in IRREGULAR.items() if one not in ("person", "child", "man", "woman")}
+UNCOUNTED = {"equipment", "staff", "people", "children", "men", "women", "data", "series", "species", "news",
+             "personnel", "stock", "goods", "means", "gas"}  # fmt: skip
 
 
 def say(rng: random.Random, openings: Sequence[str], phrase: str) -> str:
@@ -252,7 +274,12 @@ def say(rng: random.Random, openings: Sequence[str], phrase: str) -> str:
     return slip(rng, text) if rng.random() < 0.03 else text
 
 
-_AN = re.compile(r"(?<= )a (?=[aeio](?!ne\b|nce\b|u)[a-z])")
+_AN = re.compile(
+    r"""(?<=\ )a\ (?=(?!(?:all|also|am|and|any|are|as|at|each|either|if|in|is|it|of|on|only|or|other|our|under|until
+    |up)\b|onc?e\b|eu|u(?:ni(?![dmn])|s[aeu]|til))[aeiou]\w)""",
+    re.VERBOSE,
+)
+"""An article before a vowel, and no single letter before another word."""
 
 
 def slip(rng: random.Random, text: str) -> str:

@@ -102,6 +102,9 @@ def synthesize(
 
 
 def _says_something(result: Result) -> bool:
+    """Whether a result is more than empty, NULL or a count of nothing."""
+    if len(result.rows) == 1 and tuple(result.rows[0]) == (0,):
+        return False
     return result.failure is None and any(v is not None for row in result.rows for v in row)
 
 

@@ -36,7 +36,8 @@ class ValueIndex:
     """Short texts of a database's columns.
 
     Args:
-        values: ``(table, column, text)``; long texts, and those without two letters or a capital, are left out.
+        values: ``(table, column, text)``; long texts are left out, and those without two letters, unless they are one
+            word in capitals (``B``, ``Q4``).
 
     Attributes:
         warnings: columns that could not be read.
@@ -51,7 +52,7 @@ class ValueIndex:
         """Values of one word in small letters, by their stems."""
         for table, column, text in values:
             words = tuple(_WORD.findall(text))
-            code = len(words) == 1 and words[0].isupper()
+            code = len(words) == 1 and words[0] == text and text.isupper()
             if "\n" in text or (not code and all(word.lower() in FUNCTION_WORDS for word in words)):
                 continue
             named = code or sum(c.isalpha() for c in text) > 1
@@ -91,8 +92,9 @@ class ValueIndex:
         it is spelt there.
 
         A single word with a capital must be said with it (*price* is not Mr Price), and a function word is no value,
-        unless it is a code in capitals that stands in quotes.
-        One in small letters may be said as several (*students*, where the value is ``student``).
+        unless it is a code in capitals: in quotes, or of several letters in a text that is not all in capitals. A
+        letter that belongs to a longer word (*T-shirt*, *A+*) is none either. A word
+        in small letters may be said as several (*students*, where the value is ``student``).
         """
         words = [(m.start(), m.end(), m[0]) for m in _WORD.finditer(text)]
         found: dict[tuple[int, int], list[tuple[str, str, str]]] = {}
@@ -106,9 +108,8 @@ class ValueIndex:
                 if not spelt and len(said) == 1 and said[0].lower() not in _NO_PLURALS:
                     said = list(self._singular.get(stem(said[0].lower()), said))
                     spelt = self._spelt.get(tuple(said)) or {}
-                before = text[max(start - 1, 0) : start]
                 columns = [(*c, _likest(" ".join(said), spellings)) for c, spellings in spelt.items()
-                           if len(said) > 1 or _is_meant(said[0], spellings, before)]  # fmt: skip
+                           if len(said) > 1 or _is_meant(said[0], text, start, end, spellings)]  # fmt: skip
                 if columns:
                     found[words[first][0], words[last][1]] = columns[:MOST_COLUMNS]
         return found
@@ -127,11 +128,19 @@ def _likest(said: str, spellings: Mapping[str, str]) -> str:
     return min(spellings.values())
 
 
-def _is_meant(word: str, spellings: Collection[str], before: str) -> bool:
-    """Whether a single word stands for a value; ``before`` is the character before it, which may be a quote."""
-    if word.lower() in FUNCTION_WORDS:
-        return word.isupper() and word in spellings and before in ("'", '"')
-    return word in spellings or word.lower() in spellings
+_ON_THE_LEFT = re.compile(r"\w['’.&-]$")
+_ON_THE_RIGHT = re.compile(r"[+#]|[.'’&-]\w|-(?!\w)|\. ?[A-Z]")
+"""Marks beside a letter that is a part of something longer."""
+
+
+def _is_meant(word: str, text: str, start: int, end: int, spellings: Collection[str]) -> bool:
+    """Whether a single word, which stands in a text from ``start`` to ``end``, stands for a value."""
+    if len(word) == 1 and (_ON_THE_LEFT.search(text[:start]) or _ON_THE_RIGHT.match(text, end)):
+        return False
+    if word.lower() not in FUNCTION_WORDS:
+        return word in spellings or word.lower() in spellings
+    quoted = start > 0 and text[start - 1] in "'\"" and text[end : end + 1] == text[start - 1]
+    return word.isupper() and word in spellings and (quoted or (len(word) > 1 and not text.isupper()))
 
 
 def _is_text(kind: str) -> bool:

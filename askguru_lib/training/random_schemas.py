@@ -47,9 +47,10 @@ teach a model to look for the comment that repeats a name, and to fail where onl
 ROLES = ("origin", "source", "home", "first", "second", "main", "parent", "from", "to", "sender", "receiver", "target",
          "billing", "previous", "winner", "owner", "leading", "local", "responsible", "current")  # fmt: skip
 """What a reference may be called where it is not called like the table that it refers to."""
-OWN_ROLES = ("parent", "manager", "previous", "main", "mentor", "leading", "successor", "supervisor", "original",
-             "upper", "boss", "replaced", "responsible")  # fmt: skip
-"""What a reference to a row of the same table may be called."""
+OWN_ROLES = {"parent": True, "manager": True, "mentor": True, "supervisor": True, "boss": True, "successor": True,
+             "previous": False, "main": False, "leading": False, "original": False, "upper": False, "replaced": False,
+             "responsible": False}  # fmt: skip
+"""What a reference to a row of the same table may be called, and whether that is a noun that may stand alone."""
 OWN_KEY = 0.13
 """Share of the tables that refer to themselves."""
 PARTS = ("item", "line", "detail", "entry", "record", "type", "group", "class", "run", "history", "event", "log",
@@ -202,8 +203,9 @@ def random_database(rng: random.Random, tables: tuple[int, int] = (2, 6), max_co
                              examples=rng.sample(info["examples"], 3))  # fmt: skip
             schema.add_foreign_key(table, column, None, names[parent], keys[parent])
         if not joins_two and rng.random() < OWN_KEY:
-            role, info = rng.choice(OWN_ROLES), taken[keys[entity]]
-            form = rng.choice(["{r}_{e}", "{r}", key_form.replace("{e}", "{r}") if "{e}" in key_form else "{r}_id"])
+            role, info = rng.choice(list(OWN_ROLES)), taken[keys[entity]]
+            alone = ["{r}", key_form.replace("{e}", "{r}") if "{e}" in key_form else "{r}_id"]
+            form = rng.choice(["{r}_{e}", *alone]) if OWN_ROLES[role] else "{r}_{e}"
             column = _unused(rng, style, form.format(r=role, e=entity), taken)
             schema.add_field(
                 table,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlglot import exp
 
 from askguru_lib.data import phrasing
-from askguru_lib.data.conditions import Condition, new_term, only_date, some_conditions, what_happened
+from askguru_lib.data.conditions import new_term, only_date, some_conditions, what_happened
 from askguru_lib.data.grammar import Column, Grammar, NotHere, Pair, identifier
 from askguru_lib.data.patterns.wording import attribute_of, filtered, finish, name_rows, ordered, per_group, superlative
 
@@ -42,9 +42,9 @@ def product(g: Grammar) -> Pair:
 
 
 def days_between(g: Grammar) -> Pair:
-    """AVG(julianday(b) - julianday(a)): how many days lie between two dates of a row."""
+    """julianday(b) - julianday(a): how many days lie between two dates of a row; an aggregate, or rows with many."""
     table = g._table()
-    first, second = _two(g, table.of("date"))
+    first, second = sorted(_two(g, table.of("date")), key=lambda date: min(date.values, default=""))
     days = exp.Sub(this=_day(g, second), expression=_day(g, first))
     condition = some_conditions(g, table.name)
     a, b, rows = g._said(first), g._said(second), name_rows(g, table.name, condition)
@@ -57,36 +57,28 @@ def days_between(g: Grammar) -> Pair:
         tree = g._select([g._agg(function, days)], table.name)
         return finish(g, "value", f"the {word} number of {between} of {rows}", filtered(tree, condition),
                       "days between", "moderate", condition)  # fmt: skip
+    if condition and isinstance(condition.tree, exp.Or):
+        raise NotHere  # which part the days belong to could not be said
     limit = g.rng.choice([3, 7, 10, 14, 30, 60, 90])
     test = exp.GT(this=days, expression=exp.Literal.number(limit))
-    rows = _too_late(g, table.name, condition, (first, second), limit, between)
+    forms = [f"{rows} with more than {limit} {between}", f"{rows} whose {b} is more than {limit} days after the {a}",
+             f"{rows} with a {b} over {limit} days after their {a}"]  # fmt: skip
+    if happened := what_happened(g, second):
+        forms += [f"{rows} {happened} more than {limit} days after the {a}"] * 2
+    said = g.rng.choice(forms)
+    if g.rng.random() < 0.15 and not condition:
+        term = new_term(g, table.name, phrasing.TERMS)
+        g.notes.append(g.rng.choice([f"{term} means the {b} is more than {limit} days after the {a}",
+                                     f"{term} is {b} more than {limit} days after {a}",
+                                     f"{term}: over {limit} days from {first.name} to {second.name}"]))  # fmt: skip
+        said = g.rng.choice([f"{term} {rows}", f"{rows} that are {term}"])
     if g.rng.random() < 0.5:
         label = g._label(table.name)
         tree = filtered(g._select([g._col(label, False)], table.name), condition).where(test, copy=False)
-        phrase = rows if g.rng.random() < 0.5 else attribute_of(g, g._said(label), rows)
+        phrase = said if g.rng.random() < 0.5 else attribute_of(g, g._said(label), said)
         return finish(g, "list", phrase, tree, "days between", "moderate", condition)
     tree = filtered(g._select([g._count()], table.name), condition).where(test, copy=False)
-    return finish(g, "count", rows, tree, "days between", "moderate", condition)
-
-
-def _too_late(
-    g: Grammar, table: str, condition: Condition | None, dates: tuple[Column, Column], limit: int, between: str
-) -> str:
-    """Rows with so many days between two dates, or under a word that the evidence defines."""
-    first, second = dates
-    a, b, rows = g._said(first), g._said(second), name_rows(g, table, condition)
-    happened = what_happened(g, second)
-    if happened and g.rng.random() < 0.4:
-        return f"{rows} {happened} more than {limit} days after the {a}"
-    if g.rng.random() < 0.25 and not condition:
-        term = new_term(g, table, phrasing.TERMS)
-        g.notes.append(g.rng.choice([f"{term} is more than {limit} days after {a}, by {b}",
-                                     f"{term} means {b} more than {limit} days after {a}",
-                                     f"{term}: over {limit} days from {first.name} to {second.name}"]))  # fmt: skip
-        return g.rng.choice([f"{term} {rows}", f"{rows} that are {term}"])
-    return g.rng.choice([f"{rows} with more than {limit} {between}",
-                         f"{rows} whose {b} is more than {limit} days after the {a}",
-                         f"{rows} with a {b} over {limit} days after their {a}"])  # fmt: skip
+    return finish(g, "count", said, tree, "days between", "moderate", condition)
 
 
 def best_of_group(g: Grammar) -> Pair:

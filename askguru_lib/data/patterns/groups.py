@@ -50,7 +50,7 @@ def aggregate(g: Grammar) -> Pair:
 def grouping(g: Grammar) -> Pair:
     """SELECT category, COUNT(*) … GROUP BY category."""
     table = g._table()
-    years = [c for c in table.of("number") if "year" in c.phrases[0].split()]
+    years = [c for c in table.of("number") if phrasing.says_year(c.phrases[0])]
     group = g._pick([*table.of("category", "flag"), *years])
     measure, words = measured(g, table.name, False)
     condition = some_conditions(g, table.name) if g.rng.random() < 0.4 else None

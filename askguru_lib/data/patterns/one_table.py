@@ -130,7 +130,7 @@ def _asked_of(g: Grammar, wanted: Column, said: str, one: str, value: str) -> tu
 _PLACES = ("city", "country", "region", "state", "address", "location", "origin", "place")
 
 
-COUNT_THEM = ("Show their number.", "Count them.", "The number is enough.", "just the number", "Give me one figure.",
+COUNT_THEM = ("Show their number.", "Count them.", "The number is enough.", "just the number",
               "I want the number of them.")  # fmt: skip
 """Evidence that asks for the number of what a question names."""
 
@@ -144,7 +144,8 @@ def counting(g: Grammar) -> Pair:
         few = g.rng.choice(["how many", "how many", "how many of the", "how many of our"])
         return ask_which(g, f"{few} {g._noun(table.name)}", condition, tree, "counting")
     rows = name_rows(g, table.name, condition)
-    if g.rng.random() < 0.12:
+    numbered = any(phrase.split()[-1] == "number" for column in table.columns for phrase in column.phrases)
+    if g.rng.random() < 0.12 and not numbered:
         g.notes.append(g.rng.choice(COUNT_THEM))
         return finish(g, "list", rows, tree, "counting", "simple", condition)
     return finish(g, "count", rows, tree, "counting", "simple", condition)

@@ -86,7 +86,7 @@ def with_or_noted(g: Grammar, phrase: str, words: str, noted: float) -> str:
 def superlative(g: Grammar, column: Column, down: bool) -> tuple[str, str]:
     """``("most expensive", "highest price")``: an adjective, empty where none is clear, and the words for the value."""
     said = g._said(column)
-    words, dated = said.split(), column.kind == "date" or "year" in said.split()
+    words, dated = said.split(), column.kind == "date" or phrasing.says_year(said)
     if column.kind == "date":
         word = g.rng.choice(["latest", "most recent", "newest"] if down else ["earliest", "oldest", "first"])
     else:
