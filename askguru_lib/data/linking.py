@@ -11,31 +11,20 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain, combinations, islice, pairwise
+from itertools import combinations, islice, pairwise
 from typing import Any
 
 import networkx as nx
 from sqlglot import exp
 
 from askguru_lib.data.dialects import written
-from askguru_lib.data.grammar import column_kind, is_number_type, row_name
-from askguru_lib.data.phrasing import (
-    AGGREGATES,
-    BORN,
-    COMPARATIVES,
-    MONTHS,
-    SUPERLATIVES,
-    head,
-    humanize,
-    says_year,
-    spoken,
-)
+from askguru_lib.data.phrasing import AGGREGATES, MONTHS
+from askguru_lib.data.schema_words import SILENT, WORD, Item, SchemaWords
 from askguru_lib.databases.fitting import stem
 from askguru_lib.databases.m_schema import MSchema
-from askguru_lib.databases.values import FUNCTION_WORDS, ValueIndex
 from askguru_lib.errors import DataError
 
 LEAST_COVERED = 0.5
@@ -47,31 +36,14 @@ LONGEST_WAY = 4
 """Tables on a way between two that are mentioned, at most."""
 MOST_MEANINGS = 3
 """Tables or columns that one phrase is said to mean, at most."""
-MOST_DATES = 3
-"""Columns that may be the time of a table's rows, at most."""
 NEARLY = 0.8
 """A second meaning is kept if it is this good, measured against the best one."""
 
-_WORD = re.compile(r"[^\W_]+")
 _ENDS = re.compile(r"[.?!;\n]")
 _NUMBERED = re.compile(r"(?: number| no\.?| nr\.?| id)? #?(?!(?:19|20)\d\d\b)(\d+)(?![\w%]|[.,/:-]\d)")
 """Behind a table's name: the key of one of its rows (*order 1004*), unless it looks like a year."""
 
 
-def _verb_root(word: str) -> tuple[str, bool]:
-    """What *hire*, *hired* and *hiring* have in common, and whether the word is one of the latter."""
-    root, derived = word, False
-    if len(root) > 5 and root.endswith("ing"):
-        root, derived = root[:-3], True
-    elif len(root) > 4 and root.endswith("ed") and not root.endswith("eed"):
-        root, derived = root[:-2], True
-    elif len(root) > 3 and root.endswith("e"):
-        root = root[:-1]
-    return root[:-1] if len(root) > 3 and root[-1] == root[-2] else root, derived
-
-
-_SILENT = frozenset(map(stem, FUNCTION_WORDS))
-"""Words that neither begin nor end what is named, unless nothing else is left of a name."""
 _ASKING = frozenset(
     """number count first last top bottom each per list show look find tell want need know give given get see print
     display calculate compute start starts starting started begin begins beginning end ends ending letter letters
@@ -99,8 +71,6 @@ _OF_TIME = re.compile(
 Values = Mapping[str, Sequence[Sequence[str]]]
 """Values of the data, each with ``[table, column, value]`` of where it stands and how it is spelt there; where the last
 is left out, it is spelt as it is said."""
-Item = tuple[str, str]
-"""A table, with an empty column, or a column."""
 Place = tuple[int, int]
 """Where a phrase begins and ends."""
 
@@ -132,12 +102,6 @@ class Mention:
 
 
 @dataclass(frozen=True, slots=True)
-class _Phrase:
-    item: Item
-    stems: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Links:
     """What a question names in a schema, and what goes with it.
 
@@ -161,99 +125,9 @@ class Links:
         return "\n".join([*lines, *self.joins]) or "None"
 
 
-class _Index:
-    """The phrases of a schema by their words, how rare each word is in it, and how its tables hang together."""
-
-    def __init__(self, schema: MSchema) -> None:
-        phrases = dict.fromkeys(_phrases(schema))
-        self.columns = {(table, column) for table, column, _ in schema.columns()}
-        self.values = ValueIndex((t, c, value) for t, c, field in schema.columns() for value in field["examples"])
-        self.by_stem: dict[str, list[_Phrase]] = defaultdict(list)
-        for phrase in phrases:
-            for word in set(phrase.stems):
-                self.by_stem[word].append(phrase)
-        self.by_root: dict[tuple[str, bool], str] = {}
-        for word in self.by_stem:
-            root, derived = _verb_root(word)
-            self.by_root.setdefault((root, derived), word)
-        alone = [phrase for phrase in phrases if len(phrase.stems) == 1]
-        self.whole = {phrase.stems[0] for phrase in alone}
-        """Words that are a name on their own."""
-        self.called = {phrase.stems[0] for phrase in alone if not phrase.item[1]}
-        """Words that are a table's name."""
-        known = Counter(word for phrase in phrases for word in set(phrase.stems))
-        self.rarity = {word: 1 + math.log(len(phrases) / n) for word, n in known.items()}
-        keys = {(str(k[i]), str(k[i + 1])) for k in schema.foreign_keys for i in (0, 3)}
-        kinds = {(t, c): column_kind(c, field, (t, c) in keys) for t, c, field in schema.columns()}
-        self.rows: dict[str, str] = {}
-        self.keys: dict[str, tuple[str, bool]] = {}
-        """The only column of a primary key, and whether it is a number."""
-        self.dates: dict[str, list[str]] = {}
-        for table, info in schema.tables.items():
-            its = {column: kinds[table, column] for column in info["fields"]}
-            key = [column for column, field in info["fields"].items() if field["primary_key"]]
-            if row := row_name(its, key):
-                self.rows[table] = row
-            if len(key) == 1:
-                self.keys[table] = key[0], is_number_type(str(info["fields"][key[0]]["type"]))
-            told = {c: f"{humanize(c)} {info['fields'][c]['comment'].lower()}" for c in its}
-            years = [c for c, kind in its.items() if kind == "number" and says_year(told[c])]
-            self.dates[table] = [c for c, kind in its.items() if kind == "date" or c in years][:MOST_DATES]
-        self.graph = nx.MultiGraph()
-        for key in schema.foreign_keys:
-            table, column, other, ref = (str(key[i]) for i in (0, 1, 3, 4))
-            here = key[2] in (None, schema.schema) and table in schema.tables and other in schema.tables
-            if here and table != other:
-                self.graph.add_edge(table, other, key=(table, column, other, ref))
-
-    def word(self, said: str) -> str:
-        """A question's word as the schema has it: by its stem, or else by the verb that both come from."""
-        here = stem(said)
-        if here in self.by_stem or here in _SILENT or said in FUNCTION_WORDS:
-            return here
-        root, derived = _verb_root(here)
-        found = self.by_root.get((root, not derived)) or (derived and self.by_root.get((root, True)))
-        return found if found and found not in _SILENT else here
-
-
-def _phrases(schema: MSchema) -> Iterable[_Phrase]:
-    for table, info in schema.tables.items():
-        for text in (humanize(table), spoken(info["comment"]), head(info["comment"])):
-            yield from _phrase((table, ""), text)
-    for table, column, field in schema.columns():
-        texts = humanize(column), spoken(field["comment"]), field["comment"]
-        for text in (*texts, *_IMPLIED.get(texts[0].split(" ")[-1], ()), *_IMPLIED.get(texts[1].split(" ")[-1], ())):
-            yield from _phrase((table, column), text)
-        if "birth" in (words := texts[0].split()):
-            dated = column_kind(column, field, False) == "date" or "year" in words
-            for text in ("born", *(chain.from_iterable(BORN) if dated else ())):
-                yield from _phrase((table, column), text)
-
-
-def _implied() -> dict[str, list[str]]:
-    """Words that name a measure without saying it, by the measure: ``expensive`` says *price*, ``heavier`` *weight*."""
-    vague = """most least best worst top highest lowest largest biggest smallest more less than larger smaller
-        costing paid earning rated scoring""".split()  # noqa: SIM905
-    found: dict[str, list[str]] = {}
-    for measure in (*SUPERLATIVES, *COMPARATIVES):
-        said = " ".join((*chain.from_iterable(SUPERLATIVES.get(measure, ())), *COMPARATIVES.get(measure, ()))).split()
-        found[measure] = [word for word in dict.fromkeys(said) if word not in vague]
-    return found
-
-
-_IMPLIED = _implied()
-
-
-def _phrase(item: Item, text: str) -> Iterable[_Phrase]:
-    words = [stem(w.lower()) for w in _WORD.findall(text)]
-    stems = tuple(w for w in words if w not in _SILENT) or tuple(words)
-    if stems:
-        yield _Phrase(item, stems)
-
-
 @lru_cache(maxsize=256)
-def _index(db_schema: str) -> _Index:
-    return _Index(MSchema.from_text(db_schema))
+def _index(db_schema: str) -> SchemaWords:
+    return SchemaWords(MSchema.from_text(db_schema))
 
 
 def well_formed(values: Any) -> bool:
@@ -321,7 +195,7 @@ def schema_links(db_schema: str, question: str, values: Values | None = None, di
     )
 
 
-def _joins(index: _Index, tables: Sequence[str], dialect: str) -> tuple[str, ...]:
+def _joins(index: SchemaWords, tables: Sequence[str], dialect: str) -> tuple[str, ...]:
     """The foreign keys on the shortest ways between tables."""
     keys: dict[tuple[str, str, str, str], None] = {}
     for a, b in combinations([t for t in tables if t in index.graph], 2):
@@ -336,9 +210,11 @@ def _joins(index: _Index, tables: Sequence[str], dialect: str) -> tuple[str, ...
     )
 
 
-def _found(index: _Index, question: str, values: Mapping[Place, Mapping[Item, str]]) -> dict[Place, dict[Item, float]]:
+def _found(
+    index: SchemaWords, question: str, values: Mapping[Place, Mapping[Item, str]]
+) -> dict[Place, dict[Item, float]]:
     """Places in the question, as characters, and what they may mean, with scores."""
-    words = [(m.start(), m.end(), index.word(m[0].lower())) for m in _WORD.finditer(question)]
+    words = [(m.start(), m.end(), index.word(m[0].lower())) for m in WORD.finditer(question)]
     spans = _spans(index, words, question)
     found = {place: dict.fromkeys(columns, math.inf) for place, columns in values.items()}
     tables: dict[Place, float] = {}
@@ -364,12 +240,12 @@ def _overlaps(place: Place, others: Mapping[Place, float], score: float) -> bool
     return any(x > score and place[0] < end and start < place[1] for (start, end), x in others.items())
 
 
-def _spans(index: _Index, words: Sequence[tuple[int, int, str]], question: str) -> dict[Place, dict[Item, float]]:
+def _spans(index: SchemaWords, words: Sequence[tuple[int, int, str]], question: str) -> dict[Place, dict[Item, float]]:
     """For spans of the question's words, what they may mean and how well: rarity said × share said."""
     found: dict[Place, dict[Item, float]] = defaultdict(dict)
     for first, (_, _, word) in enumerate(words):
         for phrase in index.by_stem.get(word, ()):
-            if word in _SILENT and len(phrase.stems) > 1:
+            if word in SILENT and len(phrase.stems) > 1:
                 continue
             left, last, said = Counter(phrase.stems), first, 0.0
             for at in range(first, len(words)):
@@ -380,7 +256,7 @@ def _spans(index: _Index, words: Sequence[tuple[int, int, str]], question: str) 
                     left[here] -= 1
                     said += index.rarity[here]
                     last = at
-                elif here not in _SILENT:
+                elif here not in SILENT:
                     break
             share = said / sum(index.rarity[w] for w in phrase.stems)
             only = question[slice(*words[first][:2])].lower() if last == first else ""
@@ -398,7 +274,7 @@ def _tells(question: str, start: int, end: int) -> bool:
     return (not before or before[-1] in ".?!:;\n") and bool(_TOLD.match(question, end))
 
 
-def _values(index: _Index, question: str, given: Values) -> dict[Place, dict[Item, str]]:
+def _values(index: SchemaWords, question: str, given: Values) -> dict[Place, dict[Item, str]]:
     """Where the question says a value, and which columns have it, spelt how; the longest where several overlap."""
     found = {
         place: {(table, column): value for table, column, value in columns}

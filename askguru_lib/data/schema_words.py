@@ -1,0 +1,140 @@
+"""The words of a schema: by which of them its tables and columns are called, and how rare each is.
+
+Names, comments, and words that say a measure without naming it (*cheapest*) lead to tables and columns;
+:mod:`askguru_lib.data.linking` finds them in a question.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain
+
+import networkx as nx
+
+from askguru_lib.data.grammar import column_kind, is_number_type, row_name
+from askguru_lib.data.phrasing import BORN, COMPARATIVES, SUPERLATIVES, head, humanize, says_year, spoken
+from askguru_lib.databases.fitting import stem
+from askguru_lib.databases.m_schema import MSchema
+from askguru_lib.databases.values import FUNCTION_WORDS, ValueIndex
+
+MOST_DATES = 3
+"""Columns that may be the time of a table's rows, at most."""
+WORD = re.compile(r"[^\W_]+")
+
+
+def _verb_root(word: str) -> tuple[str, bool]:
+    """What *hire*, *hired* and *hiring* have in common, and whether the word is one of the latter."""
+    root, derived = word, False
+    if len(root) > 5 and root.endswith("ing"):
+        root, derived = root[:-3], True
+    elif len(root) > 4 and root.endswith("ed") and not root.endswith("eed"):
+        root, derived = root[:-2], True
+    elif len(root) > 3 and root.endswith("e"):
+        root = root[:-1]
+    return root[:-1] if len(root) > 3 and root[-1] == root[-2] else root, derived
+
+
+SILENT = frozenset(map(stem, FUNCTION_WORDS))
+"""Words that neither begin nor end what is named, unless nothing else is left of a name."""
+Item = tuple[str, str]
+"""A table, with an empty column, or a column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    item: Item
+    stems: tuple[str, ...]
+
+
+class SchemaWords:
+    """The phrases of a schema by their words, how rare each word is in it, and how its tables hang together."""
+
+    def __init__(self, schema: MSchema) -> None:
+        phrases = dict.fromkeys(_phrases(schema))
+        self.columns = {(table, column) for table, column, _ in schema.columns()}
+        self.values = ValueIndex((t, c, value) for t, c, field in schema.columns() for value in field["examples"])
+        self.by_stem: dict[str, list[Phrase]] = defaultdict(list)
+        for phrase in phrases:
+            for word in set(phrase.stems):
+                self.by_stem[word].append(phrase)
+        self.by_root: dict[tuple[str, bool], str] = {}
+        for word in self.by_stem:
+            root, derived = _verb_root(word)
+            self.by_root.setdefault((root, derived), word)
+        alone = [phrase for phrase in phrases if len(phrase.stems) == 1]
+        self.whole = {phrase.stems[0] for phrase in alone}
+        """Words that are a name on their own."""
+        self.called = {phrase.stems[0] for phrase in alone if not phrase.item[1]}
+        """Words that are a table's name."""
+        known = Counter(word for phrase in phrases for word in set(phrase.stems))
+        self.rarity = {word: 1 + math.log(len(phrases) / n) for word, n in known.items()}
+        keys = {(str(k[i]), str(k[i + 1])) for k in schema.foreign_keys for i in (0, 3)}
+        kinds = {(t, c): column_kind(c, field, (t, c) in keys) for t, c, field in schema.columns()}
+        self.rows: dict[str, str] = {}
+        self.keys: dict[str, tuple[str, bool]] = {}
+        """The only column of a primary key, and whether it is a number."""
+        self.dates: dict[str, list[str]] = {}
+        for table, info in schema.tables.items():
+            its = {column: kinds[table, column] for column in info["fields"]}
+            key = [column for column, field in info["fields"].items() if field["primary_key"]]
+            if row := row_name(its, key):
+                self.rows[table] = row
+            if len(key) == 1:
+                self.keys[table] = key[0], is_number_type(str(info["fields"][key[0]]["type"]))
+            told = {c: f"{humanize(c)} {info['fields'][c]['comment'].lower()}" for c in its}
+            years = [c for c, kind in its.items() if kind == "number" and says_year(told[c])]
+            self.dates[table] = [c for c, kind in its.items() if kind == "date" or c in years][:MOST_DATES]
+        self.graph = nx.MultiGraph()
+        for key in schema.foreign_keys:
+            table, column, other, ref = (str(key[i]) for i in (0, 1, 3, 4))
+            here = key[2] in (None, schema.schema) and table in schema.tables and other in schema.tables
+            if here and table != other:
+                self.graph.add_edge(table, other, key=(table, column, other, ref))
+
+    def word(self, said: str) -> str:
+        """A question's word as the schema has it: by its stem, or else by the verb that both come from."""
+        here = stem(said)
+        if here in self.by_stem or here in SILENT or said in FUNCTION_WORDS:
+            return here
+        root, derived = _verb_root(here)
+        found = self.by_root.get((root, not derived)) or (derived and self.by_root.get((root, True)))
+        return found if found and found not in SILENT else here
+
+
+def _phrases(schema: MSchema) -> Iterable[Phrase]:
+    for table, info in schema.tables.items():
+        for text in (humanize(table), spoken(info["comment"]), head(info["comment"])):
+            yield from _phrase((table, ""), text)
+    for table, column, field in schema.columns():
+        texts = humanize(column), spoken(field["comment"]), field["comment"]
+        for text in (*texts, *_IMPLIED.get(texts[0].split(" ")[-1], ()), *_IMPLIED.get(texts[1].split(" ")[-1], ())):
+            yield from _phrase((table, column), text)
+        if "birth" in (words := texts[0].split()):
+            dated = column_kind(column, field, False) == "date" or "year" in words
+            for text in ("born", *(chain.from_iterable(BORN) if dated else ())):
+                yield from _phrase((table, column), text)
+
+
+def _implied() -> dict[str, list[str]]:
+    """Words that name a measure without saying it, by the measure: ``expensive`` says *price*, ``heavier`` *weight*."""
+    vague = """most least best worst top highest lowest largest biggest smallest more less than larger smaller
+        costing paid earning rated scoring""".split()  # noqa: SIM905
+    found: dict[str, list[str]] = {}
+    for measure in (*SUPERLATIVES, *COMPARATIVES):
+        said = " ".join((*chain.from_iterable(SUPERLATIVES.get(measure, ())), *COMPARATIVES.get(measure, ()))).split()
+        found[measure] = [word for word in dict.fromkeys(said) if word not in vague]
+    return found
+
+
+_IMPLIED = _implied()
+
+
+def _phrase(item: Item, text: str) -> Iterable[Phrase]:
+    words = [stem(w.lower()) for w in WORD.findall(text)]
+    stems = tuple(w for w in words if w not in SILENT) or tuple(words)
+    if stems:
+        yield Phrase(item, stems)
