@@ -80,6 +80,18 @@ def test_of_columns_that_are_called_alike_those_of_a_named_table_are_meant(text:
     assert "EQUI.EQKTX" in linked(text, "names of the equipment")["names"]
 
 
+def test_where_no_table_is_named_a_name_is_that_of_the_tables_that_are_told():
+    schema = MSchema("s")
+    for table, column in (("client", "town"), ("agent", "grade"), ("site", "area")):
+        schema.add_table(table)
+        schema.add_field(table, "name", "TEXT", examples=["Ann"])
+        schema.add_field(table, column, "TEXT", examples=["Oslo"])
+    text = schema.to_mschema()
+    assert linked(text, "names, please")["names"] == ("client.name", "agent.name", "site.name")
+    assert linked(text, "names of those with a grade")["names"] == ("agent.name",)
+    assert linked(text, "names of sites with a grade")["names"] == ("site.name",)
+
+
 def test_an_unknown_word_and_a_function_word_are_linked_to_nothing(text: str):
     assert schema_links(text, "How many of the unicorns are there?") == Links(())
     assert str(Links(())) == "None"

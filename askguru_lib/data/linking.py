@@ -170,10 +170,11 @@ def schema_links(db_schema: str, question: str, values: Values | None = None, di
     spelt = _values(index, question, values or {})
     found = _found(index, question, spelt)
     named = {table for scores in found.values() for table, column in scores if not column}
+    told = {table for scores in found.values() if len({t for t, _ in scores}) == 1 for table, _ in scores}
     mentions = []
     tables: dict[str, None] = {}
     for (start, end), scores in sorted(found.items()):
-        items = _likeliest(scores, named)
+        items = _likeliest(scores, named, told)
         names = tuple(_written(item, dialect) for item in items)
         texts = tuple(_literal(spelt[start, end][item]) for item in items) if (start, end) in spelt else ()
         mentions.append(Mention(" ".join(question[start:end].split()), names, texts))
@@ -297,10 +298,12 @@ def _values(index: SchemaWords, question: str, given: Values) -> dict[Place, dic
     return kept
 
 
-def _likeliest(scores: Mapping[Item, float], named: set[str]) -> list[Item]:
-    """Tables, then columns, the best first; of columns, those of tables that the question names, if there are any."""
-    here = {item for item in scores if item[0] in named and item[1]}
-    items = [item for item in scores if not item[1] or not here or item in here]
+def _likeliest(scores: Mapping[Item, float], *told: set[str]) -> list[Item]:
+    """Tables, then columns, the best first; of columns, those of the tables that are told first, if there are any, or
+    else of those told next."""
+    among = (tables for tables in told if any(table in tables and column for table, column in scores))
+    here = next(among, {table for table, _ in scores})
+    items = [item for item in scores if not item[1] or item[0] in here]
     return sorted(items, key=lambda item: (item[1] != "", -scores[item]))[:MOST_MEANINGS]
 
 
