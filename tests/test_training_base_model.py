@@ -211,6 +211,9 @@ def test_another_size_may_be_asked_for(tmp_path, tokenizer, monkeypatch):
         3, 96, 4, 160,
     )  # fmt: skip
     model.save_pretrained(tmp_path / "other")
+    base_model.main(tmp_path, start=str(tmp_path / "other"), feed_forward=200)
+    sizes = asked[-1].layers, asked[-1].hidden, asked[-1].heads, asked[-1].feed_forward, asked[-1].vocabulary
+    assert sizes == (3, 96, 4, 200, SMALL.vocabulary)
     with pytest.raises(TrainingError, match="hidden: 96, not 192, layers: 3, more than 2"):
         build_model(BaseRecipe(**{**vars(SMALL), "start": str(tmp_path / "other")}), tokenizer)
 

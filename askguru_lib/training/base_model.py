@@ -39,6 +39,16 @@ from askguru_lib.training.sharing import ROWS, RowLayout
 from askguru_lib.training.throughput import Cost, utilisation
 from askguru_lib.training.tokenizer import train_tokenizer
 
+MAY_GROW = ("layers", "feed_forward")
+"""Of a model to start from."""
+
+
+def sizes_of(model: str) -> dict[str, int]:
+    """The sizes of a model in a folder, as a recipe has them."""
+    has = MistralConfig.from_pretrained(model)
+    return {"layers": has.num_hidden_layers, "hidden": has.hidden_size, "heads": has.num_attention_heads,
+            "feed_forward": has.intermediate_size, "vocabulary": has.vocab_size}  # fmt: skip
+
 
 def build_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase) -> MistralForCausalLM:
     """The recipe's model before its first step: new, with the induction circuit, or the one to start from, grown.
@@ -49,15 +59,14 @@ def build_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase) -> Mistr
     torch.manual_seed(recipe.seed)
     if recipe.start:
         model = MistralForCausalLM.from_pretrained(recipe.start, dtype=torch.float32)
-        has = model.config
-        sizes = {"hidden": has.hidden_size, "heads": has.num_attention_heads, "vocabulary": has.vocab_size}
-        differ = [f"{k}: {n}, not {getattr(recipe, k)}" for k, n in sizes.items() if n != getattr(recipe, k)]
-        least = {"layers": has.num_hidden_layers, "feed_forward": has.intermediate_size}
-        differ += [f"{k}: {n}, more than {getattr(recipe, k)}" for k, n in least.items() if n > getattr(recipe, k)]
+        has = sizes_of(recipe.start)
+        asked = {k: getattr(recipe, k) for k in has}
+        differ = [f"{k}: {n}, not {asked[k]}" for k, n in has.items() if n != asked[k] and k not in MAY_GROW]
+        differ += [f"{k}: {has[k]}, more than {asked[k]}" for k in MAY_GROW if has[k] > asked[k]]
         if differ:
             raise TrainingError(f"the model to start from has another size ({', '.join(differ)})", where=recipe.start,
                                 hint="leave the sizes as they are; layers and feed_forward may grow")  # fmt: skip
-        if least != {k: getattr(recipe, k) for k in least}:
+        if has != asked:
             model = grow(model, recipe.layers, recipe.feed_forward, recipe.seed)
         model.set_attn_implementation(ROWS)
         return model
@@ -302,17 +311,20 @@ def main(
         str | None, typer.Option(help="Folder of a model to go on from; layers and feed-forward may grow.")
     ] = None,
     optimizer: Annotated[str, typer.Option(help="adamw, or muon for the matrices inside the layers.")] = "adamw",
-    layers: Annotated[
-        int, typer.Option(help="Layers; the copy circuit takes the first two.", min=1)
-    ] = BaseRecipe.layers,
-    hidden: Annotated[int, typer.Option(help="Width.")] = BaseRecipe.hidden,
-    heads: Annotated[int, typer.Option(help="Attention heads; the width is divided among them.")] = BaseRecipe.heads,
-    feed_forward: Annotated[int, typer.Option(help="Width of the feed-forward layers.")] = BaseRecipe.feed_forward,
+    layers: Annotated[int | None, typer.Option(help="Layers; the copy circuit takes the first two.", min=1)] = None,
+    hidden: Annotated[int | None, typer.Option(help="Width.")] = None,
+    heads: Annotated[int | None, typer.Option(help="Attention heads; the width is divided among them.")] = None,
+    feed_forward: Annotated[int | None, typer.Option(help="Width of the feed-forward layers.")] = None,
 ) -> None:
-    """Train the small base model that the book fine-tunes."""
+    """Train the small base model that the book fine-tunes.
+
+    Sizes that are not given are those of the model to start from, or else those of the recipe's first part (5 layers of
+    width 192).
+    """
+    given = {"layers": layers, "hidden": hidden, "heads": heads, "feed_forward": feed_forward}
+    sizes = (sizes_of(start) if start else {}) | {k: n for k, n in given.items() if n is not None}
     recipe = BaseRecipe(steps=steps, learning_rate=learning_rate, seed=seed, decay_share=decay_share,
-                        induction=induction, start=start, optimizer=optimizer, layers=layers, hidden=hidden,
-                        heads=heads, feed_forward=feed_forward)  # fmt: skip
+                        induction=induction, start=start, optimizer=optimizer, **sizes)  # fmt: skip
     train_base_model(out, recipe, processes, workers=workers)
 
 
