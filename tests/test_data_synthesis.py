@@ -392,8 +392,9 @@ def test_what_is_said_of_values_is_no_name(comment, names):
 
 def test_articles_before_vowels_and_none_within_values():
     rng = random.Random(1)
-    said = {say(rng, ("{x}",), f"with a {word} a") for word in ("owner",) for _ in range(400)}
-    assert any("with an owner a" in s for s in said)
+    said = {say(rng, ("{x}",), "with a owner") for _ in range(50)}
+    assert any("with an owner" in s for s in said)
+    assert not any("with a owner" in s for s in said)
     assert not any(" an " in say(rng, ("{x}",), "kind is a or b, a unit, a one, a of it") for _ in range(100))
 
 

@@ -458,6 +458,16 @@ def test_a_quoted_name_of_a_table_and_of_a_column_may_be_either():
     assert scanner.accepts('SELECT "order" FROM note')
     assert not scanner.accepts('SELECT "order".order FROM "order"')
     assert not scanner.accepts('SELECT "order" FROM "order"')
+    constraint = SchemaConstraint(byte_level(), schema)
+    state = constraint.scanner.scan('SELECT "order"')
+    assert state is not None
+    mask = constraint.mask(state)
+    for token, text in enumerate(constraint.vocabulary.texts):
+        if text:
+            after = state
+            for char in text:
+                after = after and constraint.scanner.step(after, char)
+            assert bool(mask[token]) == (after is not None), text
 
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=lambda p: p.__name__)

@@ -35,8 +35,9 @@ using values when where window with xor do of cast current_date current_time cur
 
 
 PART_OF_NAME = re.compile(r"\b(first|middle|given) ?names?\b|\bforenames?\b")
-OF_A_FAMILY = re.compile(r"\b(?:last|family) ?names?\b|\bsurnames?\b")
 """Names that many rows have in common."""
+OF_A_FAMILY = re.compile(r"\b(?:last|family) ?names?\b|\bsurnames?\b")
+"""Names that some rows have in common: they stand for a row, but not for one alone."""
 
 
 @dataclass(frozen=True)
@@ -193,8 +194,7 @@ class Grammar:
     def _table_phrases(self, name: str, comment: str, others: set[str]) -> tuple[str, ...]:
         plain, short = phrasing.humanize(name), phrasing.head(comment)
         usable = 0 < len(short.split()) <= 3 and short.replace(" ", "").isalpha()
-        usable = usable and not phrasing.is_clause(short) and short != "everyone"
-        if not usable or phrasing.singular(short) in others - {phrasing.singular(plain)}:
+        if not usable or phrasing.is_clause(short) or phrasing.singular(short) in others - {phrasing.singular(plain)}:
             return (plain,)
         return (short,) if phrasing.looks_cryptic(name) else tuple(dict.fromkeys((plain, short)))
 

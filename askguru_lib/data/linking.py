@@ -22,9 +22,10 @@ from sqlglot import exp
 
 from askguru_lib.data.dialects import written
 from askguru_lib.data.phrasing import AGGREGATES, MONTHS
-from askguru_lib.data.schema_words import SILENT, WORD, Item, SchemaWords
+from askguru_lib.data.schema_words import SILENT, Item, SchemaWords
 from askguru_lib.databases.fitting import stem
 from askguru_lib.databases.m_schema import MSchema
+from askguru_lib.databases.values import WORD
 from askguru_lib.errors import DataError
 
 LEAST_COVERED = 0.5

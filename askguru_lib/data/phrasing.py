@@ -168,8 +168,9 @@ def says_year(said: str) -> bool:
 
 
 def is_clause(said: str) -> bool:
-    """Whether a comment asks instead of naming: ``why the line was dead``."""
-    return said.split(" ", 1)[0] in ("who", "whom", "whose", "what", "which", "when", "where", "why", "how")
+    """Whether a comment asks, or speaks of anybody, instead of naming: ``why the line was dead``, ``everyone``."""
+    asking = ("who", "whom", "whose", "what", "which", "when", "where", "why", "how", "everyone")
+    return said.split(" ", 1)[0] in asking
 
 
 _NO_NAME = re.compile(

@@ -7,7 +7,6 @@ Names, comments, and words that say a measure without naming it (*cheapest*) lea
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,11 +18,10 @@ from askguru_lib.data.grammar import column_kind, is_number_type, row_name
 from askguru_lib.data.phrasing import BORN, COMPARATIVES, SUPERLATIVES, head, humanize, says_year, spoken
 from askguru_lib.databases.fitting import stem
 from askguru_lib.databases.m_schema import MSchema
-from askguru_lib.databases.values import FUNCTION_WORDS, ValueIndex
+from askguru_lib.databases.values import FUNCTION_WORDS, WORD, ValueIndex
 
 MOST_DATES = 3
 """Columns that may be the time of a table's rows, at most."""
-WORD = re.compile(r"[^\W_]+")
 
 
 def _verb_root(word: str) -> tuple[str, bool]:
@@ -113,8 +111,8 @@ def _phrases(schema: MSchema) -> Iterable[Phrase]:
         texts = humanize(column), spoken(field["comment"]), field["comment"]
         for text in (*texts, *_IMPLIED.get(texts[0].split(" ")[-1], ()), *_IMPLIED.get(texts[1].split(" ")[-1], ())):
             yield from _phrase((table, column), text)
-        if "birth" in (words := texts[0].split()):
-            dated = column_kind(column, field, False) == "date" or "year" in words
+        if "birth" in texts[0].split():
+            dated = column_kind(column, field, False) == "date" or says_year(texts[0])
             for text in ("born", *(chain.from_iterable(BORN) if dated else ())):
                 yield from _phrase((table, column), text)
 

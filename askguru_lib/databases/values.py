@@ -29,7 +29,7 @@ FUNCTION_WORDS = frozenset(
 )
 
 _NO_PLURALS = FUNCTION_WORDS | {"means", "news", "goods"}
-_WORD = re.compile(r"[^\W_]+")
+WORD = re.compile(r"[^\W_]+")
 
 
 class ValueIndex:
@@ -51,7 +51,7 @@ class ValueIndex:
         self._singular: dict[str, tuple[str, ...]] = {}
         """Values of one word in small letters, by their stems."""
         for table, column, text in values:
-            words = tuple(_WORD.findall(text))
+            words = tuple(WORD.findall(text))
             code = len(words) == 1 and words[0] == text and text.isupper()
             if "\n" in text or (not code and all(word.lower() in FUNCTION_WORDS for word in words)):
                 continue
@@ -96,7 +96,7 @@ class ValueIndex:
         letter that belongs to a longer word (*T-shirt*, *A+*) is none either. A word
         in small letters may be said as several (*students*, where the value is ``student``).
         """
-        words = [(m.start(), m.end(), m[0]) for m in _WORD.finditer(text)]
+        words = [(m.start(), m.end(), m[0]) for m in WORD.finditer(text)]
         found: dict[tuple[int, int], list[tuple[str, str, str]]] = {}
         for first in range(len(words)):
             start, end, _ = words[first]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import torch
 from transformers import MistralConfig, MistralForCausalLM, PreTrainedTokenizerBase
 
@@ -93,13 +95,11 @@ def grow(model: MistralForCausalLM, layers: int, feed_forward: int, seed: int) -
     same = {k: v for k, v in before.to_dict().items() if k not in ("layer_types", *sizes)}
     grown = MistralForCausalLM(MistralConfig.from_dict(same | sizes))
     grown.load_state_dict({k: v for k, v in model.state_dict().items() if ".layers." not in k}, strict=False)
-    new = layers - before.num_hidden_layers
-    low = min(2, before.num_hidden_layers - 1)
-    upper = before.num_hidden_layers - low
-    copies = [0] * low + [(new * (i + 1) + upper - 1) // upper - (new * i + upper - 1) // upper for i in range(upper)]
+    new, low = layers - before.num_hidden_layers, min(2, before.num_hidden_layers - 1)
+    copies = Counter(low + i * (before.num_hidden_layers - low) // new for i in range(new))
     at = iter(grown.model.layers)
-    for layer, extra in zip(model.model.layers, copies, strict=True):
-        for copy in range(1 + extra):
+    for place, layer in enumerate(model.model.layers):
+        for copy in range(1 + copies[place]):
             here = next(at)
             for name, target in here.named_parameters():
                 source = layer.get_parameter(name)
