@@ -170,7 +170,7 @@ class Grammar:
                 known = tuple((meanings or {}).get(f"{name}.{column}", {}).items())
                 number = is_number_type(str(f["type"]))
                 table.columns.append(
-                    Column(name, column, kind, self._column_phrases(name, column, f["comment"]), tuple(f["examples"]),
+                    Column(name, column, kind, self._column_phrases(name, column, f), tuple(f["examples"]),
                            f["nullable"] and not f["primary_key"], number, known, str(f["type"]).upper())
                 )  # fmt: skip
             table.key = tuple(column for column, f in info["fields"].items() if f["primary_key"])
@@ -198,9 +198,11 @@ class Grammar:
             return (plain,)
         return (short,) if phrasing.looks_cryptic(name) else tuple(dict.fromkeys((plain, short)))
 
-    def _column_phrases(self, table: str, name: str, comment: str) -> tuple[str, ...]:
-        plain, short = phrasing.humanize(name), phrasing.spoken(comment)
-        short = short if 0 < len(short.split()) <= 6 and not phrasing.says_no_name(short) else ""
+    def _column_phrases(self, table: str, name: str, info: dict[str, Any]) -> tuple[str, ...]:
+        plain, short = phrasing.humanize(name), phrasing.spoken(info["comment"])
+        values = {"or", "and", *(word for value in info["examples"] for word in str(value).lower().split())}
+        lists = values >= set(short.split())  # "adult, student or child" names the values
+        short = "" if lists or len(short.split()) > 6 or phrasing.says_no_name(short) else short
         own = phrasing.singular(phrasing.humanize(table))
         options = [short] if short and phrasing.looks_cryptic(name) else [plain, short]
         options += [p.removeprefix(f"{own} ") for p in options]

@@ -60,19 +60,22 @@ class Document:
 
 
 class PaperDatabase:
-    """A random schema with its few example values as rows, in memory: enough for an engine's real messages."""
+    """A schema with rows, or its few example values as rows, in memory: enough for an engine's real messages."""
 
-    def __init__(self, schema: MSchema) -> None:
+    def __init__(self, schema: MSchema, rows: Mapping[str, Sequence[Sequence[Any]]] | None = None) -> None:
         self.connection = sqlite3.connect(":memory:")
         for table, info in schema.tables.items():
             name = identifier(table).sql("sqlite")
             columns = [(identifier(c).sql("sqlite"), f) for c, f in info["fields"].items()]
             typed = ", ".join(f"{column} {field['type']}" for column, field in columns)
             self.connection.execute(f"CREATE TABLE {name} ({typed})")
-            rows = max((len(f["examples"]) for _, f in columns), default=0)
-            for i in range(rows):
-                values = [f["examples"][i % len(f["examples"])] if f["examples"] else None for _, f in columns]
-                self.connection.execute(f"INSERT INTO {name} VALUES ({', '.join('?' * len(values))})", values)
+            count = max((len(f["examples"]) for _, f in columns), default=0)
+            shown: Sequence[Sequence[Any]] = [
+                [f["examples"][i % len(f["examples"])] if f["examples"] else None for _, f in columns]
+                for i in range(count)
+            ]
+            marks = ", ".join("?" * len(columns))
+            self.connection.executemany(f"INSERT INTO {name} VALUES ({marks})", rows[table] if rows else shown)
         self.connection.commit()
 
     def outcome(self, sql: str) -> str:
@@ -129,7 +132,7 @@ def tasks(
         sql, roll = render(pair.tree), rng.random()
         if roll < sum(shares):
             paper = paper or PaperDatabase(schema)
-            task = (_refinement if roll < shares[0] else _selection)(schema, paper, shown, pair, sql, rng)
+            task = (refinement if roll < shares[0] else selection)(schema, paper, shown, pair, sql, rng)
             if task:
                 out.append(task)
             continue
@@ -139,13 +142,20 @@ def tasks(
     return out
 
 
-def _refinement(
-    schema: MSchema, paper: PaperDatabase, shown: Mapping[str, Any], pair: Pair, sql: str, rng: random.Random
+def refinement(
+    schema: MSchema,
+    paper: PaperDatabase,
+    shown: Mapping[str, Any],
+    pair: Pair,
+    sql: str,
+    rng: random.Random,
+    like: str = "",
 ) -> Task | None:
+    """A wrong query with what the engine says of it, to be mended; functions are spelt as in ``like``."""
     broken = mutate(pair.tree, schema, rng)
     if broken is None:
         return None
-    wrong = render(broken[0])
+    wrong = render(broken[0], like=like)
     outcome = paper.outcome(wrong)
     if outcome == paper.outcome(sql):
         return None
@@ -155,13 +165,20 @@ def _refinement(
     return Task(prompt.removeprefix(shown["db_schema"]), sql)
 
 
-def _selection(
-    schema: MSchema, paper: PaperDatabase, shown: Mapping[str, Any], pair: Pair, sql: str, rng: random.Random
+def selection(
+    schema: MSchema,
+    paper: PaperDatabase,
+    shown: Mapping[str, Any],
+    pair: Pair,
+    sql: str,
+    rng: random.Random,
+    like: str = "",
 ) -> Task | None:
+    """The right query among wrong ones, each with its rows; functions are spelt as in ``like``."""
     options = {paper.outcome(sql): sql}
     for _ in range(rng.choice([2, 3, 5])):
         if broken := mutate(pair.tree, schema, rng):
-            wrong = render(broken[0])
+            wrong = render(broken[0], like=like)
             options.setdefault(paper.outcome(wrong), wrong)
     if len(options) < 2:
         return None
@@ -206,6 +223,11 @@ def pack(
     return Document(np.array(ids), np.array(positions), np.array(segments), np.array(weights, dtype=np.float32))
 
 
+def draw_skips(rng: random.Random, most: int) -> tuple[tuple[float, int], ...]:
+    """For half of the documents two places at which up to ``most`` positions are left out, see :func:`pack`."""
+    return tuple((rng.random(), rng.randint(0, most // 2)) for _ in range(2 if rng.random() < 0.5 else 0))
+
+
 def random_document(
     tokenizer: PreTrainedTokenizerBase,
     rng: random.Random,
@@ -245,8 +267,7 @@ def random_document(
         others = shares if dialect == "sqlite" else (0.0, 0.0)
         items = tasks(database.schema, grammar, text, questions, rng, others, patterns, with_links, dialect,
                       hurry)  # fmt: skip
-        skips = [(rng.random(), rng.randint(0, max_skip // 2)) for _ in range(2 if rng.random() < 0.5 else 0)]
-        document = pack(tokenizer, text, items, skips=tuple(skips))
+        document = pack(tokenizer, text, items, skips=draw_skips(rng, max_skip))
         if items and len(document.ids) <= max_tokens:
             return document
 

@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from askguru_lib.errors import TrainingError
 from askguru_lib.training.corpus import Document, random_document
 from askguru_lib.training.first_weights import NARROWEST_HEAD, has_room
+from askguru_lib.training.written import written_document
 
 OPTIMIZERS = ("adamw", "muon")
 
@@ -82,6 +83,7 @@ class Part:
         by_comment: share of documents in the words of comments alone.
         elsewhere: share of documents in another dialect than SQLite.
         hurry: share of the questions with links that are put as nobody's grammar would.
+        written: share of documents with questions that people wrote.
         links: share of documents whose prompts link the question's words to the schema.
         tokens: most of a document: the longest that the part's schemas and questions make must fit, or the model never
             reads a long schema.
@@ -97,6 +99,7 @@ class Part:
     links: float = 0.0
     elsewhere: float = 0.0
     hurry: float = 0.0
+    written: float = 0.0
     tokens: int = 2400
     alike: bool = False
 
@@ -108,7 +111,18 @@ CURRICULUM = (
     Part(1440, (2, 5), 8, (0.06, 0.03), 300, 0.2, links=LINKED, elsewhere=0.15, tokens=3200, alike=True),
     Part(3000, (3, 7), 9, (0.08, 0.04), 500, 0.2, links=LINKED, elsewhere=0.15, tokens=3400, alike=True),
     Part(
-        math.inf, (4, 9), 9, (0.08, 0.04), 500, 0.2, links=LINKED, elsewhere=0.15, hurry=0.35, tokens=3800, alike=True
+        math.inf,
+        (4, 9),
+        9,
+        (0.08, 0.04),
+        500,
+        0.2,
+        links=LINKED,
+        elsewhere=0.15,
+        hurry=0.25,
+        written=0.4,
+        tokens=3800,
+        alike=True,
     ),
 )
 """Small schemas until copying works, then schemas as long as real ones."""
@@ -118,6 +132,9 @@ def stream(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerBase, step: int, pl
     """Document ``place`` of ``step``: small schemas first, then longer ones, unless the model knows schemas already."""
     rng = random.Random(f"{recipe.seed}/{step}/{place}")
     part = CURRICULUM[-1] if recipe.start else next(p for p in CURRICULUM if step < p.until)
+    if rng.random() < part.written:
+        return written_document(tokenizer, rng, questions=recipe.questions_per_document, shares=part.shares,
+                                max_skip=part.skip, links=part.links, max_tokens=part.tokens)  # fmt: skip
     tables = part.tables
     if part.alike:
         tables = (random.Random(f"{recipe.seed}/{step}").randint(*tables),) * 2

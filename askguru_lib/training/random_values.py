@@ -16,7 +16,9 @@ from askguru_lib.data import phrasing
 from askguru_lib.training.lexicon import CATEGORIES, MEASURES, SYLLABLES
 
 TITLES = ("Introduction to {n}", "{n} of the {m}", "{n} and {m}", "{a} {n} {m}", "{n} in the {a} {m}", "{n} & {m}",
-          "How to {n} a {m}", "{n} for {m}", "{a} {n} II", "{n}, {a}", "St. {n} {m}", "{n}-{m}")  # fmt: skip
+          "How to {n} a {m}", "{n} for {m}", "{a} {n} II", "{n}, {a}", "St. {n} {m}", "{n}-{m}", "{n}'s {m}",
+          "Don't {n} the {m}", "A {n} to {a}", "the {n} {m}", "{n} of a {a} {m}", "O'{n} & {m}",
+          "{n} no. 7")  # fmt: skip
 """What a row may be called in several words."""
 SQL_TYPES = {
     "label": ("TEXT", "VARCHAR", "VARCHAR"),
@@ -118,7 +120,7 @@ def _label(rng: random.Random) -> str:
         return made_up(rng).capitalize()
     if roll < 0.66:
         return f"The {rng.choice(ADJECTIVES).capitalize()} {rng.choice(NOUNS).capitalize()}"
-    if roll < 0.75:
+    if roll < 0.79:
         return rng.choice(TITLES).format(n=rng.choice(NOUNS).capitalize(), m=rng.choice(NOUNS).capitalize(),
                                          a=rng.choice(ADJECTIVES).capitalize())  # fmt: skip
     second = rng.choice(
