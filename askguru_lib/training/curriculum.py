@@ -120,7 +120,7 @@ CURRICULUM = (
         links=LINKED,
         elsewhere=0.15,
         hurry=0.25,
-        written=0.4,
+        written=0.5,
         tokens=3800,
         alike=True,
     ),

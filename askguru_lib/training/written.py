@@ -43,6 +43,8 @@ KEPT = 0.4
 """Share of documents whose names stay as they were written."""
 SWAPPED = 0.5
 """Of the values, years and numbers that a question says: how many become others."""
+BESIDE = 0.12
+"""Questions with a filler before them, and questions without their last mark."""
 ROUND = {12, 24, 30, 52, 60, 90, 100, 365, 1000}
 """Numbers that may say a unit and not how many."""
 
@@ -292,6 +294,10 @@ def reworked(
     out = []
     for tree, question, evidence, sql in pairs:
         new = names.in_tree(tree)
+        if rng.random() < BESIDE:
+            question = rng.choice(phrasing.FILLERS) + question
+        if rng.random() < BESIDE:
+            question = question.rstrip("?.!")
         out.append((Pair(question, names.in_text(evidence), new, "written", ""), render(new, like=sql)))
     return schema, rows, out
 
