@@ -1,7 +1,7 @@
 """The embedded databases: twelve small schemas with seeded rows, and a hand-written question bank for each."""
 
 from askguru_lib.databases.samples.building import ENGINES, build, build_all, content_hash
-from askguru_lib.databases.samples.catalog import NAMES, Definition, bank, critic_items, definition, load
+from askguru_lib.databases.samples.catalog import NAMES, Definition, bank, critic_items, definition, load, training_bank
 from askguru_lib.databases.samples.server import serve, stop
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "load",
     "serve",
     "stop",
+    "training_bank",
 ]

@@ -70,6 +70,20 @@ def bank(name: str) -> list[dict[str, Any]]:
     return json.loads((resources.files(_HERE) / "banks" / f"{name}.json").read_text(encoding="utf-8"))
 
 
+def training_bank(name: str) -> list[dict[str, Any]]:
+    """Further hand-written questions about one database, only to learn from: several ways to ask for each query.
+
+    They were written without a look at :func:`bank`, of which a part is asked in the tests. Databases that are no
+    target have none.
+
+    Raises:
+        DatabaseError: there is no such database.
+    """
+    check(name)
+    path = resources.files(_HERE) / "banks" / f"{name}_training.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+
+
 def critic_items(engine: str = "sqlite") -> Path:
     """Our own items in BIRD-CRITIC's format, with solutions and tests, over databases of ``NAMES``.
 
