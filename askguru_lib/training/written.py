@@ -86,10 +86,11 @@ def written_databases() -> tuple[WrittenDatabase, ...]:
 
 
 def read_written(file: str, text: str) -> WrittenDatabase:
-    """One file's database.
+    """The database of one file: ``{"db_id", "tables": [{"name", "comment", "columns", "rows"}], "pairs": [{"SQL",
+    "evidence", "questions"}]}``; a column is ``[name, type, comment, "PK FK table.column"]``, flags as they apply.
 
     Raises:
-        DataError: the file is not as DESIGN's other samples are; names the file and the place in it.
+        DataError: it is not; names the file and the place in it.
     """
     place = "the top"
     try:
@@ -251,22 +252,42 @@ def reworked(
     Tables and columns of which no question speaks may go, keys stay; the order changes; now and then all names do.
     """
     old = database.schema
-    chosen = rng.sample(database.pairs, min(count, len(database.pairs)))
-    pairs: list[tuple[exp.Query, str, str, str]] = []
-    for pair in chosen:
+    asked: list[tuple[exp.Query, str, str, str]] = []
+    for pair in rng.sample(database.pairs, min(count, len(database.pairs))):
         tree = parse(pair.sql, "sqlite")
         if tree is None:
             raise DataError("not a query that can be read", where=old.db_id, hint=pair.sql)
-        tree, question, evidence = other_values(tree, rng.choice(pair.questions), pair.evidence, old, rng)
-        pairs.append((tree, question, evidence, pair.sql))
-    spoken = " ".join(sql for *_, sql in pairs)
-    needed = set(re.findall(r"\w+", spoken))
-    keep = {column for child, column, _, parent, ref in old.foreign_keys for column in (column, ref)}
-    tables = [t for t in old.tables if t in needed or set(t.split()) <= needed or rng.random() < 0.6]
-    fewer = rng.choice([0.0, 0.0, 0.2, 0.5])
+        asked.append((*other_values(tree, rng.choice(pair.questions), pair.evidence, old, rng), pair.sql))
     names = Names({}, {}) if rng.random() < KEPT else new_names(database, rng)
+    schema, rows = _dressed(database, names, " ".join(sql for *_, sql in asked), rng)
+    out = []
+    for tree, question, evidence, sql in asked:
+        new = names.in_tree(tree)
+        if rng.random() < BESIDE:
+            question = rng.choice(phrasing.FILLERS) + question
+        if rng.random() < BESIDE:
+            question = question.rstrip("?.!")
+        out.append((Pair(question, names.in_text(evidence), new, "written", ""), render(new, like=sql)))
+    return schema, rows, out
+
+
+def _dressed(
+    database: WrittenDatabase, names: Names, spoken: str, rng: random.Random
+) -> tuple[MSchema, dict[str, list[list[Any]]]]:
+    """The schema under its new names, without some of what the queries ``spoken`` do not use, and its rows."""
+    old, needed = database.schema, set(re.findall(r"\w+", spoken))
+    keep = {str(column) for key in old.foreign_keys for column in (key[1], key[4])}
+    tables = [t for t in old.tables if set(t.split()) <= needed or rng.random() < 0.6]
+    fewer = rng.choice([0.0, 0.0, 0.2, 0.5])
     if rng.random() < 0.5:
         rng.shuffle(tables)
+
+    def about(name: str, comment: str) -> str:
+        """A comment says the name where that has become a code."""
+        if not names.opaque:
+            return comment
+        return f"{phrasing.humanize(name)}; {comment}" if comment else phrasing.humanize(name)
+
     schema, rows = MSchema(old.db_id), {}
     for table in tables:
         info = old.tables[table]
@@ -277,29 +298,19 @@ def reworked(
         ]
         if rng.random() < 0.3:
             rng.shuffle(fields)
-        comment = info["comment"] or (phrasing.humanize(table) if names.opaque else "")
         name = names.tables.get(table, table)
-        schema.add_table(name, comment=comment)
+        schema.add_table(name, comment=about(table, info["comment"]))
         for _, column, field in fields:
-            about = field["comment"] or (phrasing.humanize(column) if names.opaque else "")
             shown = rng.sample(field["examples"], len(field["examples"]))
             schema.add_field(name, names.columns.get(column, column), field["type"], field["primary_key"],
-                             comment=about, examples=shown)  # fmt: skip
+                             comment=about(column, field["comment"]), examples=shown)  # fmt: skip
         rows[name] = [[row[number] for number, *_ in fields] for row in database.rows[table]]
     for key in old.foreign_keys:
         child, column, _, parent, ref = map(str, key)
         if child in tables and parent in tables:
             schema.add_foreign_key(names.tables.get(child, child), names.columns.get(column, column), None,
                                    names.tables.get(parent, parent), names.columns.get(ref, ref))  # fmt: skip
-    out = []
-    for tree, question, evidence, sql in pairs:
-        new = names.in_tree(tree)
-        if rng.random() < BESIDE:
-            question = rng.choice(phrasing.FILLERS) + question
-        if rng.random() < BESIDE:
-            question = question.rstrip("?.!")
-        out.append((Pair(question, names.in_text(evidence), new, "written", ""), render(new, like=sql)))
-    return schema, rows, out
+    return schema, rows
 
 
 def written_document(
