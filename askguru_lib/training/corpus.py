@@ -132,7 +132,7 @@ def tasks(
         sql, roll = render(pair.tree), rng.random()
         if roll < sum(shares):
             paper = paper or PaperDatabase(schema)
-            task = (refinement if roll < shares[0] else selection)(schema, paper, shown, pair, sql, rng)
+            task = (refinement if roll < shares[0] else selection)(Asked(schema, paper, shown, pair, sql), rng)
             if task:
                 out.append(task)
             continue
@@ -142,50 +142,52 @@ def tasks(
     return out
 
 
-def refinement(
-    schema: MSchema,
-    paper: PaperDatabase,
-    shown: Mapping[str, Any],
-    pair: Pair,
-    sql: str,
-    rng: random.Random,
-    like: str = "",
-) -> Task | None:
-    """A wrong query with what the engine says of it, to be mended; functions are spelt as in ``like``."""
-    broken = mutate(pair.tree, schema, rng)
-    if broken is None:
-        return None
-    wrong = render(broken[0], like=like)
-    outcome = paper.outcome(wrong)
-    if outcome == paper.outcome(sql):
-        return None
-    prompt = build_prompt(
-        "self_refine", **shown, question=pair.question, evidence=pair.evidence, error_sql=wrong, error_info=outcome
-    )
-    return Task(prompt.removeprefix(shown["db_schema"]), sql)
+@dataclass(frozen=True)
+class Asked:
+    """A question and its query on a schema, with rows to run on, and what a prompt shows of them."""
+
+    schema: MSchema
+    paper: PaperDatabase
+    shown: Mapping[str, Any]
+    pair: Pair
+    sql: str
+    like: str = ""
+    """Query whose spelling of functions wrong ones take over."""
+
+    def wrong(self, rng: random.Random) -> str | None:
+        """A query that is wrong in one place; None if nothing in it can be."""
+        broken = mutate(self.pair.tree, self.schema, rng)
+        return render(broken[0], like=self.like) if broken else None
+
+    def prompt(self, task: str, **extra: Any) -> str:
+        """The prompt of a task, from behind the schema."""
+        whole = build_prompt(task, **self.shown, question=self.pair.question, evidence=self.pair.evidence, **extra)
+        return whole.removeprefix(self.shown["db_schema"])
 
 
-def selection(
-    schema: MSchema,
-    paper: PaperDatabase,
-    shown: Mapping[str, Any],
-    pair: Pair,
-    sql: str,
-    rng: random.Random,
-    like: str = "",
-) -> Task | None:
-    """The right query among wrong ones, each with its rows; functions are spelt as in ``like``."""
-    options = {paper.outcome(sql): sql}
+def refinement(asked: Asked, rng: random.Random) -> Task | None:
+    """A wrong query with what the engine says of it, to be mended; None if it does what the right one does."""
+    wrong = asked.wrong(rng)
+    if wrong is None:
+        return None
+    outcome = asked.paper.outcome(wrong)
+    if outcome == asked.paper.outcome(asked.sql):
+        return None
+    return Task(asked.prompt("self_refine", error_sql=wrong, error_info=outcome), asked.sql)
+
+
+def selection(asked: Asked, rng: random.Random) -> Task | None:
+    """The right query among wrong ones, each with its rows; None if all do the same."""
+    options = {asked.paper.outcome(asked.sql): asked.sql}
     for _ in range(rng.choice([2, 3, 5])):
-        if broken := mutate(pair.tree, schema, rng):
-            wrong = render(broken[0], like=like)
-            options.setdefault(paper.outcome(wrong), wrong)
+        if wrong := asked.wrong(rng):
+            options.setdefault(asked.paper.outcome(wrong), wrong)
     if len(options) < 2:
         return None
     candidates = [(s, outcome) for outcome, s in list(options.items())[: len(SELECTION_LABELS)]]
     rng.shuffle(candidates)
-    prompt = build_prompt("sql_select", **shown, question=pair.question, evidence=pair.evidence, candidates=candidates)
-    return Task(prompt.removeprefix(shown["db_schema"]), SELECTION_LABELS[[s for s, _ in candidates].index(sql)])
+    right = SELECTION_LABELS[[s for s, _ in candidates].index(asked.sql)]
+    return Task(asked.prompt("sql_select", candidates=candidates), right)
 
 
 def pack(

@@ -29,6 +29,7 @@ from askguru_lib.databases.values import ValueIndex
 from askguru_lib.errors import DataError
 from askguru_lib.training.corpus import (
     VALUES_KNOWN,
+    Asked,
     Document,
     PaperDatabase,
     Task,
@@ -352,8 +353,8 @@ def written_document(
             task: Task | None = None
             if roll < sum(shares):
                 paper = paper or PaperDatabase(schema, rows)
-                other = refinement if roll < shares[0] else selection
-                task = other(schema, paper, shown, pair, sql, rng, like=sql)
+                asked = Asked(schema, paper, shown, pair, sql, like=sql)
+                task = (refinement if roll < shares[0] else selection)(asked, rng)
             if task is None:
                 prompt = build_prompt("nl2sqlite", **shown, question=pair.question, evidence=pair.evidence)
                 task = Task(prompt.removeprefix(text), sql)
