@@ -1,4 +1,4 @@
-"""Questions that people wrote: every query runs, new clothes change no answer, and none is a question of the book."""
+"""Hand-written questions to train on: every query runs, new clothes change no answer, and none is a question of the book."""
 
 from __future__ import annotations
 

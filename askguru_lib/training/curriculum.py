@@ -83,7 +83,7 @@ class Part:
         by_comment: share of documents in the words of comments alone.
         elsewhere: share of documents in another dialect than SQLite.
         hurry: share of the questions with links that are put as nobody's grammar would.
-        written: share of documents with questions that people wrote.
+        written: share of documents with hand-written questions.
         links: share of documents whose prompts link the question's words to the schema.
         tokens: most of a document: the longest that the part's schemas and questions make must fit, or the model never
             reads a long schema.
