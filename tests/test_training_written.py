@@ -1,4 +1,4 @@
-"""Hand-written questions to train on: every query runs, new clothes change no answer, and none is a question of the book."""
+"""Hand-written questions to train on: every query runs, new clothes change no answer, and none is one of the book's."""
 
 from __future__ import annotations
 

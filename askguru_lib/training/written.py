@@ -1,9 +1,10 @@
 """Hand-written questions about small databases made for them: beside the grammar's, the other half of what the base
 model reads.
 
-A grammar's sentences are endless and alike; these were written one by one, few and as different as people ask. Each file in ``questions/``
-is one database with its rows, and queries with several ways to ask for each. None is a database of the book. To be read
-more than once they come in new clothes every time: other names, fewer columns, another order, other values and years.
+A grammar's sentences are endless and alike; these were written one by one, few and as different as people ask. Each
+file in ``questions/`` is one database with its rows, and queries with several ways to ask for each. None is a database
+of the book. To be read more than once they come in new clothes every time: other names, fewer columns, another order,
+other values and years.
 """
 
 from __future__ import annotations
