@@ -54,16 +54,17 @@ def main() -> None:
     args = parser.parse_args()
     config = RunConfig.load(args.config)
     tests = read_records(args.run / "processed" / "test_target.jsonl")
+    connections = load_connections(args.run / "databases" / "db_conn.json")
     rows = []
     with (
         tempfile.TemporaryDirectory() as folder,
-        Executor.from_config(load_connections(args.run / "databases" / "db_conn.json"), config.execution) as executor,
+        Executor.from_config(connections, config.execution) as executor,
     ):
         here = Path(folder)
         listing = without_bank(args.run, here, config.databases.targets)
         made = assemble_dataset(listing, here / "data", config=config, executor=executor,
                                 test_sets=sorted((args.run / "processed").glob("test_*.jsonl")))  # fmt: skip
-        less = sft.train(config, made.train, made.validation, here / "model")
+        less = sft.train(config, made.train, made.validation, here / "model", connections=connections)
         scores = {
             "without the second bank": evaluate(answers(less.adapter, tests, config), tests, executor, config=config),
             "with it": evaluate(answers(args.run / "model" / "adapter", tests, config), tests, executor, config=config),

@@ -355,7 +355,7 @@ def test_the_shipped_model_keeps_its_floors(root, tmp_path):
         assert right[kind] >= floor, right
 
 
-FLOORS = {"synthesised": 66, "open": 22, "blind": 12}
+FLOORS = {"synthesised": 66, "open": 33, "blind": 21}
 """Right answers, constrained to the schema: a few below what the shipped weights reached when they were measured."""
 
 
