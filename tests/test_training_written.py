@@ -111,6 +111,19 @@ def test_a_year_changes_in_question_evidence_and_query_or_nowhere():
         assert other_values(tree, "How many in 2023?", "", schema, random.Random(seed))[1] == "How many in 2023?"
 
 
+def test_what_only_looks_like_a_value_or_a_year_stays():
+    database = next(d for d in DATABASES if d.schema.db_id == "zoo")
+    tree = parse("SELECT COUNT(*) FROM animals WHERE sex = 'F' AND id < 12023 AND born_on < '2023-05-01'", "sqlite")
+    for seed in range(20):
+        new, question, _ = other_values(tree, "F is here. Born before May 2023, below 12023?", "", database.schema,
+                                        random.Random(seed))  # fmt: skip
+        assert "sex = 'F'" in new.sql("sqlite")
+        assert question.startswith("F is here.")
+        number = re.search(r"below (\d+)", question)[1]
+        assert f"id < {number} " in new.sql("sqlite")
+        assert number == "12023" or len(number) == 5
+
+
 def test_a_unit_or_what_the_evidence_says_stays():
     tree = parse("SELECT a FROM t WHERE b > 1234 AND c * 100 / 365 > 56", "sqlite")
     said = set()

@@ -187,7 +187,7 @@ def other_values(
     years = set(re.findall(r"(?<![\d.-])(20[012]\d)(?![\d.,])", question))
     if years and rng.random() < SWAPPED:
         by = rng.choice([-4, -3, -2, -1, 1])
-        told = re.compile("|".join(years))
+        told = re.compile(rf"(?<!\d)(?:{'|'.join(years)})(?!\d)")
         literals = [n for n in tree.find_all(exp.Literal) if told.search(n.name)]
         every_other = re.findall(r"(?<!\d)(?:19|20)\d\d(?!\d)", " ".join(n.name for n in tree.find_all(exp.Literal)))
         if literals and set(every_other) <= years:
@@ -211,7 +211,7 @@ def other_values(
                 new = new[:-1] + "0"
         else:
             others = [v for v in _values_beside(literal, schema) if v != said and _said(v, question) == 0]
-            if len(others) < 3 or re.match(r"\d{4}-", said):
+            if len(said) < 2 or len(others) < 3 or re.match(r"\d{4}-", said):  # "A" may be an article
                 continue
             new = rng.choice(others)
         for node in alike:

@@ -73,8 +73,8 @@ def bank(name: str) -> list[dict[str, Any]]:
 def training_bank(name: str) -> list[dict[str, Any]]:
     """Further hand-written questions about one database, only to learn from: several ways to ask for each query.
 
-    They were written without a look at :func:`bank`, of which a part is asked in the tests. Databases that are no
-    target have none.
+    They were written without :func:`bank`, of which a part is asked in the tests; one evidence of it was given as an
+    example of its form. Databases that are no target have none.
 
     Raises:
         DatabaseError: there is no such database.
