@@ -55,6 +55,7 @@ def test_other_names_and_fewer_columns_change_no_answer(database, seed, monkeypa
     monkeypatch.setattr(written, "SWAPPED", 0.0)
     monkeypatch.setattr(written, "KEPT", 0.2)
     monkeypatch.setattr(written, "BESIDE", 0.0)
+    monkeypatch.setattr(written, "WISHES", 0.0)
     before = PaperDatabase(database.schema, database.rows)
     known = {question: pair.sql for pair in database.pairs for question in pair.questions}
     schema, rows, pairs = reworked(database, random.Random(seed), 12)

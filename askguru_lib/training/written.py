@@ -14,7 +14,7 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from typing import Any
 
@@ -40,6 +40,7 @@ from askguru_lib.training.corpus import (
     selection,
 )
 from askguru_lib.training.random_schemas import STYLES
+from askguru_lib.training.wishes import with_a_wish
 
 KEPT = 0.4
 """Share of documents whose names stay as they were written."""
@@ -47,6 +48,10 @@ SWAPPED = 0.5
 """Of the values, years and numbers that a question says: how many become others."""
 BESIDE = 0.12
 """Questions with a filler before them, and questions without their last mark."""
+WISHES = 0.35
+"""Questions that get one more wish, where one fits."""
+FEWEST = 4
+"""Questions of a document; another is drawn where even these have no room."""
 ROUND = {12, 24, 30, 52, 60, 90, 100, 365, 1000}
 """Numbers that may say a unit and not how many."""
 
@@ -67,6 +72,11 @@ class WrittenDatabase:
     schema: MSchema
     rows: Mapping[str, Sequence[Sequence[Any]]]
     pairs: tuple[WrittenPair, ...]
+
+    @cached_property
+    def weight(self) -> int:
+        """How often it is drawn: as its queries are many and long, for long ones take more practice."""
+        return sum(len(pair.sql) for pair in self.pairs)
 
     @property
     def cryptic(self) -> bool:
@@ -259,9 +269,12 @@ def reworked(
         tree = parse(pair.sql, "sqlite")
         if tree is None:
             raise DataError("not a query that can be read", where=old.db_id, hint=pair.sql)
-        asked.append((*other_values(tree, rng.choice(pair.questions), pair.evidence, old, rng), pair.sql))
+        more = other_values(tree, rng.choice(pair.questions), pair.evidence, old, rng)
+        if rng.random() < WISHES:
+            more = with_a_wish(*more, old, database.rows, rng)
+        asked.append((*more, pair.sql))
     names = Names({}, {}) if rng.random() < KEPT else new_names(database, rng)
-    schema, rows = _dressed(database, names, " ".join(sql for *_, sql in asked), rng)
+    schema, rows = _dressed(database, names, " ".join(tree.sql("sqlite") for tree, *_ in asked), rng)
     out = []
     for tree, question, evidence, sql in asked:
         new = names.in_tree(tree)
@@ -325,16 +338,16 @@ def written_document(
     max_skip: int = 0,
     links: float = 1.0,
 ) -> Document:
-    """A document over one of the written databases; drawn again if it is longer than ``max_tokens``.
+    """A document over one of the written databases, with as many questions as ``max_tokens`` have room for.
 
     Args:
-        questions: at most so many; with fewer the document becomes shorter.
+        questions: at most so many.
         shares: of refinements and selections among the tasks.
         links: share of documents whose prompts link the question's words to the schema.
         max_skip: see :func:`askguru_lib.training.corpus.draw_skips`.
     """
     while True:
-        database = rng.choice(written_databases())
+        database = rng.choices(written_databases(), [d.weight for d in written_databases()])[0]
         schema, rows, pairs = reworked(database, rng, questions)
         text = schema.to_mschema(example_num=rng.choice([1, 2, 2, 2, 3]))
         shown: dict[str, Any] = {"db_schema": text, "links": rng.random() < links}
@@ -360,6 +373,9 @@ def written_document(
                 prompt = build_prompt("nl2sqlite", **shown, question=pair.question, evidence=pair.evidence)
                 task = Task(prompt.removeprefix(text), sql)
             items.append(task)
-        document = pack(tokenizer, text, items, skips=draw_skips(rng, max_skip))
-        if len(document.ids) <= max_tokens:
-            return document
+        skips = draw_skips(rng, max_skip)
+        while len(items) >= FEWEST:
+            document = pack(tokenizer, text, items, skips=skips)
+            if len(document.ids) <= max_tokens:
+                return document
+            items.pop()
