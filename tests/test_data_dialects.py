@@ -50,6 +50,10 @@ def schema() -> MSchema:
          'SELECT EXTRACT(JULIAN FROM "Placed") FROM "Orders"'),
         ("SELECT julianday(noted) FROM Orders", "duckdb", "SELECT JULIAN(CAST(noted AS DATE)) FROM Orders"),
         ("SELECT julianday(noted) FROM Orders", "mysql", "SELECT TO_DAYS(noted) FROM Orders"),
+        ("SELECT noted, COUNT(*) FROM Orders GROUP BY flag", "duckdb",
+         "SELECT noted, COUNT(*) FROM Orders GROUP BY flag, noted"),
+        ("SELECT noted, COUNT(*) FROM Orders GROUP BY flag", "mysql",
+         "SELECT noted, COUNT(*) FROM Orders GROUP BY flag"),
         ("SELECT user FROM Orders", "postgresql", 'SELECT "user" FROM "Orders"'),
     ],
 )  # fmt: skip

@@ -17,7 +17,16 @@ from askguru_lib.data.patterns.compared import beyond_row, in_both, own_parent
 from askguru_lib.data.patterns.computed import best_of_group, days_between, product, running_total
 from askguru_lib.data.patterns.derived import classes, initials, text_form
 from askguru_lib.data.patterns.groups import beyond_average, busiest_time, grouping, share, two_measures
-from askguru_lib.data.patterns.joins import different_parents, join_measure, latest_of, with_none
+from askguru_lib.data.patterns.joins import (
+    childless,
+    different_parents,
+    join_grouping,
+    join_measure,
+    latest_of,
+    parent_having,
+    top_parent,
+    with_none,
+)
 from askguru_lib.data.patterns.one_table import COUNT_THEM, counting, listing
 from askguru_lib.data.patterns.ordering import top_k
 from askguru_lib.data.phrasing import TERMS, humanize, participle, plural, say, says_no_name, singular, spoken
@@ -347,6 +356,30 @@ def test_selection_samples_hold_the_gold_once_and_its_place_varies(shop):
 
 def test_unparseable_sql_is_not_corrupted(shop):
     assert corrupt("SELEC nothing FRM", shop, random.Random(1)) is None
+
+
+@pytest.mark.parametrize("pattern", [join_grouping, top_parent, parent_having, with_none])
+def test_rows_are_counted_for_each_parent_and_not_for_its_name(shop, pattern):
+    queries = {sql for _, _, sql in drawn(shop, pattern, 200)}
+    assert queries
+    assert all("GROUP BY customers.id" in sql for sql in queries)
+    db = sqlite3.connect(":memory:")
+    db.executescript("""
+        CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT, city TEXT);
+        INSERT INTO customers VALUES (1, 'Ann', 'Oslo'), (2, 'Ann', 'Rome');
+        CREATE TABLE orders (id INTEGER, customer_id INTEGER, price REAL, "order" TEXT);
+        INSERT INTO orders VALUES (1, 1, 1, '2023-01-02'), (2, 2, 2, '2023-01-02'), (3, 2, 3, '2023-01-02');
+    """)
+    if pattern in (join_grouping, with_none):
+        counted = [sql for sql in queries if "COUNT(" in sql and " WHERE " not in sql]
+        assert counted
+        assert all(sorted(db.execute(sql)) == [("Ann", 1), ("Ann", 2)] for sql in counted)
+
+
+def test_what_is_missing_is_found_where_a_reference_is_empty(shop):
+    queries = {sql for _, _, sql in drawn(shop, childless, 200)}
+    assert queries
+    assert all("SELECT customer_id FROM orders WHERE customer_id IS NOT NULL" in sql for sql in queries)
 
 
 @pytest.mark.parametrize(

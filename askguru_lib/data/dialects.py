@@ -26,8 +26,8 @@ def render_in(tree: exp.Query, schema: MSchema, dialect: str) -> str:
     """The text of a query of the grammar in a dialect.
 
     PostgreSQL folds names that are not quoted to lower case, compares booleans with booleans only, and puts NULLs first
-    where the order descends; it, MySQL and DuckDB each have a function of their own for a part of a date. In ascending
-    order NULLs stand where the engine puts them.
+    where the order descends; DuckDB groups by every column that it shows; all three have functions of their own for a
+    part of a date. In ascending order NULLs stand where the engine puts them.
 
     Args:
         schema: types of the columns.
@@ -47,6 +47,8 @@ def render_in(tree: exp.Query, schema: MSchema, dialect: str) -> str:
         by_default = {"postgresql": down, "mysql": not down}.get(dialect, False)
         says_so = dialect == "postgresql" and down and not isinstance(key.this, exp.Count)
         key.set("nulls_first", False if says_so else by_default)
+    if dialect == "duckdb":
+        _group_by_what_is_shown(tree)
     if dialect == "postgresql":
         _for_postgresql(tree, kinds)
     return render(tree, dialect)
@@ -97,6 +99,16 @@ def _for_postgresql(tree: exp.Query, kinds: _Kinds) -> None:
         value = test.expression
         if kinds.of(test.this).startswith("BOOL") and isinstance(value, exp.Literal) and value.name in ("0", "1"):
             value.replace(exp.Boolean(this=value.name == "1"))
+
+
+def _group_by_what_is_shown(tree: exp.Query) -> None:
+    """DuckDB does not infer a row's other columns from the key that it is grouped by."""
+    for select in tree.find_all(exp.Select):
+        group = select.args.get("group")
+        if group:
+            shown = [e.unalias() for e in select.expressions]
+            missing = [e.copy() for e in shown if isinstance(e, exp.Column) and e not in group.expressions]
+            group.set("expressions", [*group.expressions, *missing])
 
 
 def _moment(value: exp.Expr, kinds: _Kinds, dialect: str) -> exp.Expr:

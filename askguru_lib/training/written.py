@@ -230,6 +230,23 @@ def other_values(
     return tree, question, evidence
 
 
+def _leave_out_nulls(tree: exp.Query, schema: MSchema) -> None:
+    """``NOT IN`` finds nothing where its list has a NULL, and a schema does not tell whether it has one."""
+    for test in tree.find_all(exp.In):
+        query = test.args.get("query")
+        inner = query.this if isinstance(query, exp.Subquery) else None
+        if not isinstance(test.parent, exp.Not) or not isinstance(inner, exp.Select):
+            continue
+        (wanted,) = inner.expressions[:1]
+        column = bound_column(wanted, inner, schema)
+        where = inner.args.get("where")
+        if column is None or inner.args.get("group") or (where and where.find(exp.Is)):
+            continue
+        table = next(s for s in sources_of(inner) if source_name(s) == column.table.lower())
+        if not fields_of(schema, table.name)[column.name.lower()]["primary_key"]:
+            inner.where(exp.Not(this=exp.Is(this=wanted.copy(), expression=exp.Null())), copy=False)
+
+
 def _looks_like_year(number: str) -> bool:
     return len(number) == 4 and number[:2] in ("19", "20")
 
@@ -269,6 +286,7 @@ def reworked(
         tree = parse(pair.sql, "sqlite")
         if tree is None:
             raise DataError("not a query that can be read", where=old.db_id, hint=pair.sql)
+        _leave_out_nulls(tree, old)
         more = other_values(tree, rng.choice(pair.questions), pair.evidence, old, rng)
         if rng.random() < WISHES:
             more = with_a_wish(*more, old, database.rows, rng)

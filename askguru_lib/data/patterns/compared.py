@@ -135,7 +135,7 @@ def _with_own_parent(g: Grammar, link: Link, label: Column, role: str, many: str
                                f"{many} and their {phrasing.plural(role)}, where there is one",
                                f"{g._said(label)} of {many} with a {role} and of their {role}"])  # fmt: skip
         return finish(g, "list", phrase, tree.select(lower, upper, copy=False), "row and its own parent", "moderate")
-    tree = tree.select(upper, g._count(), copy=False).group_by(upper.copy(), copy=False)
+    tree = tree.select(upper, g._count(), copy=False).group_by(g._ref("other", link.ref), copy=False)
     phrase = g.rng.choice([f"for each {role}, the number of {many}", f"the number of {many} per {role}",
                            f"how many {many} each {role} has", f"every {role} with the number of its {many}",
                            f"{many} per {role}"])  # fmt: skip
@@ -183,9 +183,12 @@ def _where_others_are(g: Grammar, first: Column, second: Column, said: str, here
     label, one = g._label(first.table), g._one(second.table)
     if label is first:
         raise NotHere
-    test: exp.Expr = _one_of(g._col(first, False), g._select([g._col(second, False)], second.table))
+    there_are = g._select([g._col(second, False)], second.table)
+    test: exp.Expr = _one_of(g._col(first, False), there_are)
     lacking = g.rng.random() < 0.6
     if lacking:
+        known = exp.Not(this=exp.Is(this=g._col(second, False), expression=exp.Null()))
+        there_are.where(known, copy=False)
         forms = [f"{here} in a {said} without {there}", f"{here} in a {said} where there are no {there}",
                  f"{here} whose {said} no {one} has", f"{here} of a {said} that has no {there}",
                  f"{here} in a {said} where we have no {one}"]  # fmt: skip

@@ -6,7 +6,7 @@ from sqlglot import exp
 
 from askguru_lib.data import phrasing
 from askguru_lib.data.conditions import one_condition, only_date
-from askguru_lib.data.grammar import Grammar, Link, NotHere, Pair, identifier
+from askguru_lib.data.grammar import Column, Grammar, Link, NotHere, Pair, identifier
 from askguru_lib.data.patterns.wording import (
     attribute_of,
     filtered,
@@ -23,6 +23,11 @@ from askguru_lib.data.patterns.wording import (
 
 def _joined(g: Grammar, outputs: list[exp.Expr], link: Link) -> exp.Select:
     return g._join(g._select(outputs, link.child), link, link.parent)
+
+
+def _per_parent(g: Grammar, label: Column, link: Link) -> exp.Expr:
+    """What rows are grouped by: the parent itself, not its name, which others may have, too."""
+    return g._ref(link.parent, link.ref) if label.kind == "label" else g._col(label, True)
 
 
 def _owned(g: Grammar, child: str, parent: str) -> str:
@@ -97,9 +102,8 @@ def join_grouping(g: Grammar) -> Pair:
     measure, words = measured(g, link.child, True)
     words = "the number" if words == "how many" else words
     condition = one_condition(g, link.child, qualified=True) if g.rng.random() < 0.25 else None
-    tree = filtered(_joined(g, [g._col(label, True), measure], link), condition).group_by(
-        g._col(label, True), copy=False
-    )
+    tree = filtered(_joined(g, [g._col(label, True), measure], link), condition)
+    tree = tree.group_by(_per_parent(g, label, link), copy=False)
     one = g._one(link.parent)
     if isinstance(measure, exp.Count) and g.rng.random() < 0.3:
         rows = name_rows(g, link.child, condition)
@@ -110,7 +114,7 @@ def join_grouping(g: Grammar) -> Pair:
                  f"{g._noun(link.parent)} and how many {rows} they have")  # fmt: skip
         evidence = condition.evidence if condition else ""
         return Pair(phrasing.say(g.rng, ("{x}",), g.rng.choice(forms)), evidence, tree, "join grouping", "moderate")
-    group = g.rng.choice([one, f"{one} {g._said(label)}"])
+    group = one if label.kind == "label" else g.rng.choice([one, f"{one} {g._said(label)}"])
     phrase = per_group(g, words, group, name_rows(g, link.child, condition))
     if g.rng.random() < 0.2:
         down = g.rng.random() < 0.8
@@ -130,7 +134,7 @@ def top_parent(g: Grammar) -> Pair:
     condition = one_condition(g, link.child, qualified=True) if g.rng.random() < 0.25 else None
     shown = g.rng.random() < 0.15
     outputs: list[exp.Expr] = [g._col(label, True), *([measure.copy()] if shown else [])]
-    tree = filtered(_joined(g, outputs, link), condition).group_by(g._col(label, True), copy=False)
+    tree = filtered(_joined(g, outputs, link), condition).group_by(_per_parent(g, label, link), copy=False)
     tree = tree.order_by(ordered(measure, down), copy=False).limit(k, copy=False)
     child = name_rows(g, link.child, condition)
     evidence = condition.evidence if condition else ""
@@ -161,7 +165,8 @@ def parent_having(g: Grammar) -> Pair:
     operator = g.rng.choice([">", ">="])
     word = g.rng.choice(phrasing.COMPARISONS[operator])
     test = (exp.GT if operator == ">" else exp.GTE)(this=g._count(), expression=exp.Literal.number(k))
-    tree = _joined(g, [g._col(label, True)], link).group_by(g._col(label, True), copy=False).having(test, copy=False)
+    tree = _joined(g, [g._col(label, True)], link).group_by(_per_parent(g, label, link), copy=False)
+    tree = tree.having(test, copy=False)
     said = phrasing.number_word(g.rng, str(k), 0.5)
     have = g.rng.choice(["with", "that have", "having", "who have"])
     rows = f"{g._noun(link.parent)} {have} {word} {said} {g._noun(link.child)}"
@@ -177,10 +182,8 @@ def childless(g: Grammar) -> Pair:
     """Parents that no child refers to."""
     link = g._pick(g.links)
     label = g._label(link.parent)
-    fk = next(c for c in g.tables[link.child].columns if c.name == link.column)
-    inner = g._select([g._ref(None, link.column)], link.child)
-    if fk.nullable:
-        inner = inner.where(exp.Not(this=exp.Is(this=g._ref(None, link.column), expression=exp.Null())), copy=False)
+    known = exp.Not(this=exp.Is(this=g._ref(None, link.column), expression=exp.Null()))
+    inner = g._select([g._ref(None, link.column)], link.child).where(known, copy=False)  # a schema tells of no NULLs
     test = exp.Not(this=exp.In(this=g._ref(None, link.ref), query=exp.Subquery(this=inner)))
     many, one = g._noun(link.child), g._one(link.child)
     lacking = g.rng.choice(
@@ -201,7 +204,7 @@ def childless(g: Grammar) -> Pair:
         ]
     )
     rows = f"{g._noun(link.parent)} {lacking}"
-    if g.rng.random() < 0.25 and not fk.nullable:
+    if g.rng.random() < 0.25:
         condition = one_condition(g, link.child)
         inner.where(condition.tree, copy=False)
         lacking = g.rng.choice(["without any", "that have no", "that never had"])
@@ -260,7 +263,7 @@ def with_none(g: Grammar) -> Pair:
     on = exp.EQ(this=g._ref(link.child, link.column), expression=g._ref(link.parent, link.ref))
     tree = g._select([g._col(label, True), counted], link.parent)
     tree = tree.join(exp.Table(this=identifier(link.child)), on=on, join_type="left", copy=False)
-    tree = tree.group_by(g._col(label, True), copy=False)
+    tree = tree.group_by(_per_parent(g, label, link), copy=False)
     one = g._one(link.parent)
     also = g.rng.choice(["even if it has none", f"including {g._noun(link.parent)} without any", "including zeros",
                          "those without any too", "don't forget those that have none", "zero counts as well",
@@ -322,9 +325,9 @@ def far_groups(g: Grammar) -> Pair:
     outputs: list[exp.Expr] = [g._col(label, True), *([] if top else [measure])]
     tree = g._join(g._join(g._select(outputs, lower.child), lower, lower.parent), upper, upper.parent)
     condition = one_condition(g, lower.child, qualified=True) if g.rng.random() < 0.25 else None
-    tree = filtered(tree, condition).group_by(g._col(label, True), copy=False)
+    tree = filtered(tree, condition).group_by(_per_parent(g, label, upper), copy=False)
     one, rows = g._one(upper.parent), name_rows(g, lower.child, condition)
-    group = one if label is g._label(upper.parent) and g.rng.random() < 0.6 else f"{one} {g._said(label)}"
+    group = one if label.kind == "label" else f"{one} {g._said(label)}"
     if not top:
         return finish(g, "list", per_group(g, words, group, rows), tree, "far groups", "challenging", condition)
     tree = tree.order_by(ordered(measure, True), copy=False).limit(1, copy=False)
