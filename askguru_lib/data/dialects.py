@@ -26,8 +26,9 @@ def render_in(tree: exp.Query, schema: MSchema, dialect: str) -> str:
     """The text of a query of the grammar in a dialect.
 
     PostgreSQL folds names that are not quoted to lower case, compares booleans with booleans only, and puts NULLs first
-    where the order descends; DuckDB groups by every column that it shows; all three have functions of their own for a
-    part of a date. In ascending order NULLs stand where the engine puts them.
+    where the order descends; DuckDB groups by every column that it shows (PostgreSQL refuses a query only where the key
+    that it groups by is not declared as one); all three have functions of their own for a part of a date. In ascending
+    order NULLs stand where the engine puts them.
 
     Args:
         schema: types of the columns.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlglot import exp
@@ -26,19 +26,22 @@ ONLY_BEFORE = ("Only {t} {n}: {q}", "{T} only: {q}", "For {t} {n} only: {q}", "O
 WITHOUT = ("Leave out {t} ones.", "Without the {t} ones.", "{T} ones do not count.", "Ignore {t} {n}.",
            "not the {t} ones", "All but the {t} ones.", "(no {t} ones)", "Skip what is {t}.", "They must not be {t}.",
            "except {t} {n}")  # fmt: skip
-ONLY_NOTED = ("Only {c}.", "Only {c} counts.", "Count {t} {n} only, {c}.", "Keep to {t} ones, {c}.")
+ONLY_NOTED = ("Only {c}.", "Only {c} counts.", "Take {t} {n} only, {c}.", "Keep to {t} ones, {c}.")
 WITHOUT_NOTED = ("Leave out {t} {n}, {c}.", "Not {t} ones, {c}.", "Ignore {t} {n} ({c}).", "Without {c}.")
 DEFINED = ("{T} is {c}", "{T} means {c}", "{t}: {c}", "{T} {n} have {c}", "{t} is {c}", "{T} stands for {c}")
 MORE = ("Show the {c} as well.", "With the {c}, please.", "Add the {c}.", "and the {c}", "Give the {c}, too.",
         "I also need the {c}.", "plus {c}", "Put the {c} beside it.")  # fmt: skip
 MORE_NOTED = ("Show the {c}, too", "Add the {c}", "Show {c} as well", "The {c} comes last")
-HIGHEST = ("Highest first.", "biggest first", "The most on top.", "in descending order", "Start with the highest.")
-LOWEST = ("Lowest first.", "smallest first", "The least on top.", "in ascending order of it", "Start with the lowest.")
+HIGHEST = ("Highest first.", "The most on top.", "biggest first", "in descending order", "Start with the highest.")
+LOWEST = ("Lowest first.", "The least on top.", "smallest first", "in ascending order of it", "Start with the lowest.")
 Asked = tuple[exp.Query, str, str]
+Rows = Mapping[str, Sequence[Sequence[Any]]]
+_COLUMNS_SAID = re.compile(r"\b(?:only|just|each|once|nothing|enough|alone|will do|suffices?)\b", re.IGNORECASE)
+_ORDER_SAID = re.compile(r"\b(?:order|sort\w*|first|last|top|ranked|ascending|descending)\b", re.IGNORECASE)
 
 
 class Choice(NamedTuple):
-    """A condition, what it is called, and whether its name must be explained."""
+    """A condition, what it is called, whether that must be explained, and whether its column has NULLs."""
 
     condition: exp.Expr
     term: str
@@ -46,18 +49,33 @@ class Choice(NamedTuple):
     nullable: bool
 
 
-def with_a_wish(sql: exp.Query, question: str, evidence: str, schema: MSchema, rows: Any, rng: random.Random) -> Asked:
-    """The question with one more wish; as it was where none fits.
+def with_a_wish(
+    sql: exp.Query,
+    question: str,
+    evidence: str,
+    schema: MSchema,
+    rows: Rows,
+    rng: random.Random,
+    said: Callable[[exp.Expr], str] = render,
+) -> Asked:
+    """The question with one more wish; as it was where the kind of wish that was drawn does not fit.
 
     Args:
         rows: of each table, in the order of the schema's columns.
+        said: how an evidence writes a condition.
     """
     plain = isinstance(sql, exp.Select) and len(list(sql.find_all(exp.Select))) == 1 and not sql.find(exp.Window)
     tables = sources_of(sql) if plain else []
     if not tables or any(t.alias for t in tables) or any(j.side for j in sql.find_all(exp.Join)):
         return sql, question, evidence
-    wish = rng.choices((_condition, _column, _order), (5, 2, 2))[0]
-    return wish(sql.copy(), question, evidence, schema, rows, rng) or (sql, question, evidence)
+    kind, asked = rng.choices(("condition", "column", "order"), (5, 2, 2))[0], (sql.copy(), question, evidence)
+    if kind == "condition":
+        more = _condition(*asked, schema, rows, rng, said)
+    elif kind == "column":
+        more = _column(*asked, schema, rows, rng)
+    else:
+        more = _order(*asked, rng)
+    return more or (sql, question, evidence)
 
 
 def _beside(question: str, said: str) -> str:
@@ -73,7 +91,9 @@ def _noted(evidence: str, note: str, rng: random.Random) -> str:
     first, second = (own, note) if rng.random() < 0.6 else (note, own)
     if rng.random() < 0.5:
         return f"{first}; {second}."
-    return f"{first}. {second[:1].upper() + second[1:]}."
+    if re.match(r"[a-z]+ (?![=<>]|IS\b|IN\b)", second):  # a word and no column
+        second = second[:1].upper() + second[1:]
+    return f"{first}. {second}."
 
 
 def _reference(sql: exp.Query, table: str, column: str) -> exp.Column:
@@ -82,7 +102,7 @@ def _reference(sql: exp.Query, table: str, column: str) -> exp.Column:
     return exp.column(identifier(column), table=identifier(table) if several else None)
 
 
-def _fields(sql: exp.Query, schema: MSchema, rows: Any) -> Iterator[tuple[str, str, dict[str, Any], list[Any]]]:
+def _fields(sql: exp.Query, schema: MSchema, rows: Rows) -> Iterator[tuple[str, str, dict[str, Any], list[Any]]]:
     """Columns that the query could but does not use, with all their values."""
     used = {c.name for c in sql.find_all(exp.Column)}
     for source in sources_of(sql):
@@ -93,7 +113,13 @@ def _fields(sql: exp.Query, schema: MSchema, rows: Any) -> Iterator[tuple[str, s
 
 
 def _condition(
-    sql: exp.Query, question: str, evidence: str, schema: MSchema, rows: Any, rng: random.Random
+    sql: exp.Query,
+    question: str,
+    evidence: str,
+    schema: MSchema,
+    rows: Rows,
+    rng: random.Random,
+    said: Callable[[exp.Expr], str],
 ) -> Asked | None:
     if sql.args.get("having"):  # of the rows that are counted, or of the groups?
         return None
@@ -102,14 +128,16 @@ def _condition(
     about = [schema.tables[source.name]["fields"] for source in sources_of(sql)]
     told = f"{question} {evidence} {about}".lower()
     terms = [t for t in phrasing.TERMS if t not in told]
+    if not terms:
+        return None
     found = next((c for f in fields if (c := _choice(_reference(sql, f[0], f[1]), *f[2:], terms, rng))), None)
-    if found is None or not terms:
+    if found is None:
         return None
     table = found.condition.find(exp.Column).table or sources_of(sql)[0].name
     noun = "ones" if phrasing.looks_cryptic(table) or rng.random() < 0.5 else phrasing.plural(phrasing.humanize(table))
     without = rng.random() < 0.3 and isinstance(found.condition, exp.EQ) and not found.nullable
     words: dict[str, str] = {"t": found.term, "T": found.term[:1].upper() + found.term[1:], "n": noun}
-    words["c"] = render(found.condition)
+    words["c"] = said(found.condition)
     new = _narrowed(sql, exp.NEQ(**found.condition.args) if without else found.condition)
     if rng.random() < 0.25:
         note = rng.choice(WITHOUT_NOTED if without else ONLY_NOTED).format(**words)
@@ -142,7 +170,7 @@ def _choice(
     """A condition on a column: a code by its meaning, a value by itself, all else under a new word."""
     known = [v for v in values if v is not None]
     different, nullable = list(dict.fromkeys(known)), len(known) < len(values)
-    new = rng.choice(terms) if terms else ""
+    new = rng.choice(terms)
     kind = field["type"].upper()
 
     def equal(value: Any) -> exp.Expr:
@@ -173,26 +201,28 @@ def _choice(
     return Choice(equal(value), new, True, nullable)
 
 
+_NO_NOUN = re.compile(r"^(?:is|has|needs|was|can|in|with|order|group)\b|\b(?:on|at|by|in|to|since|until|from|for|of)$")
+
+
 def _said(column: str, field: dict[str, Any]) -> str | None:
-    """What a column is called among people; None if its name is a code that no comment explains."""
+    """What a column is called among people; None if its name is a flag, no noun, or a code that no comment explains."""
+    if field["type"].upper().startswith("BOOL"):
+        return None
     if not phrasing.looks_cryptic(column):
         name = phrasing.humanize(column)
-        return None if name.endswith((" on", " at", " by", " in", " to")) else name
+        return None if _NO_NOUN.search(name) else name
     said = phrasing.spoken(field["comment"])
     return said if said and len(said.split()) < 5 and not phrasing.says_no_name(said) else None
 
 
 def _column(
-    sql: exp.Query, question: str, evidence: str, schema: MSchema, rows: Any, rng: random.Random
+    sql: exp.Query, question: str, evidence: str, schema: MSchema, rows: Rows, rng: random.Random
 ) -> Asked | None:
     wanted = sql.expressions
-    if (
-        not _plain_but_for_limit(sql)
-        or len(wanted) > 2
-        or not all(isinstance(e, exp.Column) and e.name != "*" for e in wanted)
-    ):
+    named_only = all(isinstance(e, exp.Column) and e.name != "*" for e in wanted)
+    if not named_only or len(wanted) > 2 or not _plain_but_for_limit(sql):
         return None
-    if re.search(r"\b(?:only|just|show|each|once|nothing)\b", f"{question} {evidence}", re.IGNORECASE):
+    if _COLUMNS_SAID.search(f"{question} {evidence}") or re.search(r"\bshow\b", evidence, re.IGNORECASE):
         return None
     named = [(f, said) for f in _fields(sql, schema, rows) if (said := _said(f[1], f[2]))]
     if not named:
@@ -210,15 +240,17 @@ def _plain_but_for_limit(sql: exp.Query) -> bool:
     return is_plain(free)
 
 
-def _order(
-    sql: exp.Query, question: str, evidence: str, schema: MSchema, rows: Any, rng: random.Random
-) -> Asked | None:
-    """Groups by their measure, from either end."""
-    measure = sql.expressions[-1].unalias()
-    if sql.args.get("order") or not sql.args.get("group") or not isinstance(measure, exp.AggFunc):
+def _order(sql: exp.Query, question: str, evidence: str, rng: random.Random) -> Asked | None:
+    """Groups by their only measure, from either end."""
+    measure, group = sql.expressions[-1].unalias(), sql.args.get("group")
+    if sql.args.get("order") or not group or not isinstance(measure, exp.Count | exp.Sum | exp.Avg):
+        return None
+    if sum(bool(e.find(exp.AggFunc)) for e in sql.expressions) > 1 or _ORDER_SAID.search(f"{question} {evidence}"):
         return None
     down = rng.random() < 0.7
-    said = rng.choice(HIGHEST if down else LOWEST)
+    names = all(isinstance(e, exp.Column) for e in group.expressions)
+    ends = (HIGHEST if down else LOWEST) if names else (HIGHEST if down else LOWEST)[:2]  # of times, which end?
+    said = rng.choice(ends)
     new = sql.order_by(exp.Ordered(this=measure.copy(), desc=down or None, nulls_first=not down), copy=False)
     if rng.random() < 0.3:
         return new, question, _noted(evidence, said.lower(), rng)

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlglot import exp
 from transformers import PreTrainedTokenizerBase
@@ -42,6 +42,7 @@ from askguru_lib.training.corpus import (
 from askguru_lib.training.random_schemas import STYLES
 from askguru_lib.training.wishes import with_a_wish
 
+Tree = TypeVar("Tree", bound=exp.Expr)
 KEPT = 0.4
 """Share of documents whose names stay as they were written."""
 SWAPPED = 0.5
@@ -139,8 +140,8 @@ class Names:
     columns: Mapping[str, str]
     opaque: bool = False
 
-    def in_tree(self, tree: exp.Query) -> exp.Query:
-        """The query with the new names."""
+    def in_tree(self, tree: Tree) -> Tree:
+        """A query, or a part of one, with the new names."""
         new = tree.copy()
         own = {cte.alias for cte in new.find_all(exp.CTE)}
         for node in list(new.find_all(exp.Table, exp.Column, exp.Alias)):
@@ -237,10 +238,10 @@ def _leave_out_nulls(tree: exp.Query, schema: MSchema) -> None:
         inner = query.this if isinstance(query, exp.Subquery) else None
         if not isinstance(test.parent, exp.Not) or not isinstance(inner, exp.Select):
             continue
-        (wanted,) = inner.expressions[:1]
+        wanted = inner.expressions[0]
         column = bound_column(wanted, inner, schema)
         where = inner.args.get("where")
-        if column is None or inner.args.get("group") or (where and where.find(exp.Is)):
+        if column is None or (where and any(test.this == wanted for test in where.find_all(exp.Is))):
             continue
         table = next(s for s in sources_of(inner) if source_name(s) == column.table.lower())
         if not fields_of(schema, table.name)[column.name.lower()]["primary_key"]:
@@ -281,6 +282,7 @@ def reworked(
     Tables and columns of which no question speaks may go, keys stay; the order changes; now and then all names do.
     """
     old = database.schema
+    names = Names({}, {}) if rng.random() < KEPT else new_names(database, rng)
     asked: list[tuple[exp.Query, str, str, str]] = []
     for pair in rng.sample(database.pairs, min(count, len(database.pairs))):
         tree = parse(pair.sql, "sqlite")
@@ -288,10 +290,10 @@ def reworked(
             raise DataError("not a query that can be read", where=old.db_id, hint=pair.sql)
         _leave_out_nulls(tree, old)
         more = other_values(tree, rng.choice(pair.questions), pair.evidence, old, rng)
+        more = (more[0], more[1], names.in_text(more[2]))
         if rng.random() < WISHES:
-            more = with_a_wish(*more, old, database.rows, rng)
+            more = with_a_wish(*more, old, database.rows, rng, said=lambda test: render(names.in_tree(test)))
         asked.append((*more, pair.sql))
-    names = Names({}, {}) if rng.random() < KEPT else new_names(database, rng)
     schema, rows = _dressed(database, names, " ".join(tree.sql("sqlite") for tree, *_ in asked), rng)
     out = []
     for tree, question, evidence, sql in asked:
@@ -300,7 +302,7 @@ def reworked(
             question = rng.choice(phrasing.FILLERS) + question
         if rng.random() < BESIDE:
             question = question.rstrip("?.!")
-        out.append((Pair(question, names.in_text(evidence), new, "written", ""), render(new, like=sql)))
+        out.append((Pair(question, evidence, new, "written", ""), render(new, like=sql)))
     return schema, rows, out
 
 
@@ -359,7 +361,7 @@ def written_document(
     """A document over one of the written databases, with as many questions as ``max_tokens`` have room for.
 
     Args:
-        questions: at most so many.
+        questions: at most so many, and hardly ever fewer than :data:`FEWEST`.
         shares: of refinements and selections among the tasks.
         links: share of documents whose prompts link the question's words to the schema.
         max_skip: see :func:`askguru_lib.training.corpus.draw_skips`.
@@ -392,7 +394,7 @@ def written_document(
                 task = Task(prompt.removeprefix(text), sql)
             items.append(task)
         skips = draw_skips(rng, max_skip)
-        while len(items) >= FEWEST:
+        while len(items) >= min(FEWEST, questions):
             document = pack(tokenizer, text, items, skips=skips)
             if len(document.ids) <= max_tokens:
                 return document

@@ -182,8 +182,10 @@ def childless(g: Grammar) -> Pair:
     """Parents that no child refers to."""
     link = g._pick(g.links)
     label = g._label(link.parent)
-    known = exp.Not(this=exp.Is(this=g._ref(None, link.column), expression=exp.Null()))
-    inner = g._select([g._ref(None, link.column)], link.child).where(known, copy=False)  # a schema tells of no NULLs
+    inner = g._select([g._ref(None, link.column)], link.child)
+    if link.column not in g.tables[link.child].key:  # a prompt does not say which other columns may be NULL
+        known = exp.Not(this=exp.Is(this=g._ref(None, link.column), expression=exp.Null()))
+        inner = inner.where(known, copy=False)
     test = exp.Not(this=exp.In(this=g._ref(None, link.ref), query=exp.Subquery(this=inner)))
     many, one = g._noun(link.child), g._one(link.child)
     lacking = g.rng.choice(
