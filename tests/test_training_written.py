@@ -120,6 +120,14 @@ def test_a_list_of_what_is_there_leaves_out_nulls():
     before = render(tree)
     written._leave_out_nulls(tree, database.schema)
     assert render(tree) == before
+    other = parse(
+        "SELECT ride_name FROM ride WHERE ride_id NOT IN (SELECT ride_id FROM inspection WHERE note IS NULL)", "sqlite"
+    )
+    written._leave_out_nulls(other, database.schema)
+    assert "WHERE note IS NULL AND ride_id IS NOT NULL" in render(other)
+    key = parse("SELECT ride_name FROM ride WHERE ride_id NOT IN (SELECT ride_id FROM ride_operator)", "sqlite")
+    written._leave_out_nulls(key, database.schema)
+    assert "NULL" not in render(key)
 
 
 def test_what_only_looks_like_a_value_or_a_year_stays():
@@ -191,11 +199,15 @@ def test_a_file_that_is_not_as_it_should_be_is_named(change, place):
 
 def test_documents_fit_and_come_again():
     tokenizer = AutoTokenizer.from_pretrained(ROOT / "models/askguru-tiny")
+    sizes = set()
     for seed in range(8):
         one, again = (written_document(tokenizer, random.Random(seed), max_tokens=2200) for _ in range(2))
         assert (one.ids == again.ids).all()
         assert len(one.ids) <= 2200
         assert written.FEWEST <= one.segments.max() <= 12
+        sizes.add(int(one.segments.max()))
+    assert len(sizes) > 2, "a document that is too long loses questions and is not drawn again"
+    assert written_document(tokenizer, random.Random(1), questions=2).segments.max() <= 2
     text = tokenizer.decode(one.ids)
     assert text.count("[/INST]") == one.segments.max()
     assert "【Links】" in text
