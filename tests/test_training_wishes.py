@@ -96,12 +96,12 @@ def test_what_a_wish_says_comes_under_the_new_names(monkeypatch):
                 r"(?<![\w.'])\"?(\w+)\"?(?:\.\"?\w| (?:=|<|>|<=|>=|IS) (?!\w+ \w+ \w))", pair.evidence
             ):
                 said += 1
-                assert name not in olds or name in written_words(database, pair.evidence, name), (pair.evidence, name)
+                assert name not in olds or name in written_words(database, name), (pair.evidence, name)
     assert said > 200
 
 
-def written_words(database, evidence, name):
-    """A name that the evidence has as a word of its own sentence."""
+def written_words(database, name):
+    """The name, if an evidence has it as it was written, where it may be a word like any other."""
     return {name} if any(re.search(rf"(?<!\w){name}(?!\w)", p.evidence) for p in database.pairs) else set()
 
 
@@ -122,7 +122,8 @@ def test_an_order_is_asked_for_only_where_one_measure_has_none(sql, said):
 @pytest.mark.parametrize(
     ("name", "kind", "said"),
     [("is_open", "INTEGER", None), ("opened_on", "DATE", None), ("rented", "BOOLEAN", None),
-     ("valid_from", "DATE", None), ("order", "INTEGER", None), ("monthly_rent", "REAL", "monthly rent"), ("KZ", "TEXT", None)],
+     ("valid_from", "DATE", None), ("order", "INTEGER", None), ("monthly_rent", "REAL", "monthly rent"),
+     ("KZ", "TEXT", None)],
 )  # fmt: skip
 def test_what_is_no_noun_is_not_asked_for_as_one(name, kind, said):
     assert _said(name, {"type": kind, "comment": ""}) == said
