@@ -41,8 +41,9 @@ _ORDER_SAID = re.compile(r"\b(?:order|sort\w*|first|last|top|ranked|ascending|de
 
 
 class Choice(NamedTuple):
-    """A condition, what it is called, whether that must be explained, and whether its column has NULLs."""
+    """A condition on a column, what it is called, whether that must be explained, and whether the column has NULLs."""
 
+    column: exp.Column
     condition: exp.Expr
     term: str
     unexplained: bool
@@ -64,8 +65,9 @@ def with_a_wish(
         rows: of each table, in the order of the schema's columns.
         said: how an evidence writes a condition.
     """
-    plain = isinstance(sql, exp.Select) and len(list(sql.find_all(exp.Select))) == 1 and not sql.find(exp.Window)
-    tables = sources_of(sql) if plain else []
+    if not isinstance(sql, exp.Select) or len(list(sql.find_all(exp.Select))) > 1 or sql.find(exp.Window):
+        return sql, question, evidence
+    tables = sources_of(sql)
     if not tables or any(t.alias for t in tables) or any(j.side for j in sql.find_all(exp.Join)):
         return sql, question, evidence
     kind, asked = rng.choices(("condition", "column", "order"), (5, 2, 2))[0], (sql.copy(), question, evidence)
@@ -96,13 +98,13 @@ def _noted(evidence: str, note: str, rng: random.Random) -> str:
     return f"{first}. {second}."
 
 
-def _reference(sql: exp.Query, table: str, column: str) -> exp.Column:
+def _reference(sql: exp.Select, table: str, column: str) -> exp.Column:
     """The column as the query's style has it: with its table where there are several."""
     several = len(sources_of(sql)) > 1
     return exp.column(identifier(column), table=identifier(table) if several else None)
 
 
-def _fields(sql: exp.Query, schema: MSchema, rows: Rows) -> Iterator[tuple[str, str, dict[str, Any], list[Any]]]:
+def _fields(sql: exp.Select, schema: MSchema, rows: Rows) -> Iterator[tuple[str, str, dict[str, Any], list[Any]]]:
     """Columns that the query could but does not use, with all their values."""
     used = {c.name for c in sql.find_all(exp.Column)}
     for source in sources_of(sql):
@@ -113,7 +115,7 @@ def _fields(sql: exp.Query, schema: MSchema, rows: Rows) -> Iterator[tuple[str, 
 
 
 def _condition(
-    sql: exp.Query,
+    sql: exp.Select,
     question: str,
     evidence: str,
     schema: MSchema,
@@ -133,7 +135,7 @@ def _condition(
     found = next((c for f in fields if (c := _choice(_reference(sql, f[0], f[1]), *f[2:], terms, rng))), None)
     if found is None:
         return None
-    table = found.condition.find(exp.Column).table or sources_of(sql)[0].name
+    table = found.column.table or sources_of(sql)[0].name
     noun = "ones" if phrasing.looks_cryptic(table) or rng.random() < 0.5 else phrasing.plural(phrasing.humanize(table))
     without = rng.random() < 0.3 and isinstance(found.condition, exp.EQ) and not found.nullable
     words: dict[str, str] = {"t": found.term, "T": found.term[:1].upper() + found.term[1:], "n": noun}
@@ -151,7 +153,7 @@ def _condition(
     return new, question, evidence
 
 
-def _narrowed(sql: exp.Query, condition: exp.Expr) -> exp.Query:
+def _narrowed(sql: exp.Select, condition: exp.Expr) -> exp.Select:
     where = sql.args.get("where")
     if where is None:
         return sql.where(condition, copy=False)
@@ -177,28 +179,28 @@ def _choice(
         return exp.EQ(this=column, expression=exp.convert(value))
 
     if kind.startswith("BOOL"):
-        return Choice(equal(rng.choice([0, 1, 1])), new, True, nullable) if len(different) == 2 else None
+        return Choice(column, equal(rng.choice([0, 1, 1])), new, True, nullable) if len(different) == 2 else None
     if kind.startswith("DATE"):
         if not nullable or not known:
             return None
         empty = exp.Is(this=column, expression=exp.Null())
-        return Choice(empty if rng.random() < 0.6 else exp.Not(this=empty), new, True, nullable)
+        return Choice(column, empty if rng.random() < 0.6 else exp.Not(this=empty), new, True, nullable)
     if is_number_type(kind):
         if len(different) < 4 or not all(isinstance(v, int | float) for v in known):
             return None
         limit = rng.choice(sorted(different)[1:-1])
         sign = rng.choice([exp.GT, exp.GTE, exp.LT, exp.LTE])
         whole = int(limit) if limit == int(limit) else limit
-        return Choice(sign(this=column, expression=exp.convert(whole)), new, True, nullable)
+        return Choice(column, sign(this=column, expression=exp.convert(whole)), new, True, nullable)
     if not 2 <= len(different) <= min(8, 0.6 * len(values)):
         return None
     value = str(rng.choice(different))
     meaning = re.search(rf"(?<!\w){re.escape(value)} = ([a-z][^,;=()]*?)(?:[,;)]|$| or )", field["comment"])
     if meaning and len(meaning[1].split()) < 4:
-        return Choice(equal(value), meaning[1].strip(), False, nullable)
+        return Choice(column, equal(value), meaning[1].strip(), False, nullable)
     if value.isalpha() and len(value) > 3 and value.islower() and rng.random() < 0.6:
-        return Choice(equal(value), value, False, nullable)
-    return Choice(equal(value), new, True, nullable)
+        return Choice(column, equal(value), value, False, nullable)
+    return Choice(column, equal(value), new, True, nullable)
 
 
 _NO_NOUN = re.compile(r"^(?:is|has|needs|was|can|in|with|order|group)\b|\b(?:on|at|by|in|to|since|until|from|for|of)$")
@@ -216,7 +218,7 @@ def _said(column: str, field: dict[str, Any]) -> str | None:
 
 
 def _column(
-    sql: exp.Query, question: str, evidence: str, schema: MSchema, rows: Rows, rng: random.Random
+    sql: exp.Select, question: str, evidence: str, schema: MSchema, rows: Rows, rng: random.Random
 ) -> Asked | None:
     wanted = sql.expressions
     named_only = all(isinstance(e, exp.Column) and e.name != "*" for e in wanted)
@@ -240,7 +242,7 @@ def _plain_but_for_limit(sql: exp.Query) -> bool:
     return is_plain(free)
 
 
-def _order(sql: exp.Query, question: str, evidence: str, rng: random.Random) -> Asked | None:
+def _order(sql: exp.Select, question: str, evidence: str, rng: random.Random) -> Asked | None:
     """Groups by their only measure, from either end."""
     measure, group = sql.expressions[-1].unalias(), sql.args.get("group")
     if sql.args.get("order") or not group or not isinstance(measure, exp.Count | exp.Sum | exp.Avg):
