@@ -20,7 +20,9 @@ from typing import Any
 import networkx as nx
 from sqlglot import exp
 
+from askguru_lib.data.definitions import Definition, definitions
 from askguru_lib.data.dialects import written
+from askguru_lib.data.literals import Place, literals
 from askguru_lib.data.phrasing import AGGREGATES, MONTHS
 from askguru_lib.data.schema_words import SILENT, Item, SchemaWords
 from askguru_lib.databases.fitting import stem
@@ -31,6 +33,7 @@ from askguru_lib.errors import DataError
 LEAST_COVERED = 0.5
 """Share of a name's or comment's words, weighted by their rarity, that a question has to say."""
 MOST_MENTIONS = 10
+MOST_LITERALS = 6
 MOST_TABLES = 4
 MOST_JOINS = 4
 LONGEST_WAY = 4
@@ -72,8 +75,6 @@ _OF_TIME = re.compile(
 Values = Mapping[str, Sequence[Sequence[str]]]
 """Values of the data, each with ``[table, column, value]`` of where it stands and how it is spelt there; where the last
 is left out, it is spelt as it is said."""
-Place = tuple[int, int]
-"""Where a phrase begins and ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +85,13 @@ class Mention:
         words: the phrase, as the question says it.
         items: tables as ``table``, columns as ``table.column``, as a query has the names; the likeliest first.
         values: if the phrase is a value, what each of these columns has for it, as a query says it.
+        meaning: if the evidence defines the phrase, its SQL.
     """
 
     words: str
     items: tuple[str, ...]
     values: tuple[str, ...] = ()
+    meaning: str = ""
 
     @property
     def is_number(self) -> bool:
@@ -96,7 +99,9 @@ class Mention:
         return self.values[:1] != () and self.values[0].strip("'").isdigit()
 
     def __str__(self) -> str:
-        """``words = name, name``, and for a value ``words: name = 'value', name = 'value'``."""
+        """``words = name, name``; for a value ``words: name = 'value', name = 'value'``, for a term its SQL."""
+        if self.meaning:
+            return f"{self.words}: {self.meaning}"
         if not self.values:
             return f"{self.words} = {', '.join(self.items)}"
         return f"{self.words}: {', '.join(map(' = '.join, zip(self.items, self.values, strict=True)))}"
@@ -108,6 +113,7 @@ class Links:
 
     Attributes:
         mentions: in the question's order.
+        literals: dates and numbers, as the question and as SQL writes them.
         rows: for each table that is mentioned, the column that says what a row is called.
         dates: where the question may ask for a time, the dates and years of each table that is mentioned.
         joins: the foreign keys between these tables, as SQL says them.
@@ -117,10 +123,12 @@ class Links:
     rows: tuple[str, ...] = ()
     dates: tuple[tuple[str, ...], ...] = ()
     joins: tuple[str, ...] = ()
+    literals: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
-        """What a prompt shows: a line for each mention, then a line for each row, table with dates and join."""
+        """What a prompt shows: a line for each mention, literal, row, table with dates, and join."""
         lines = [str(mention) for mention in self.mentions]
+        lines += [f"{said}: {literal}" for said, literal in self.literals]
         lines += [f"row = {row}" for row in self.rows]
         lines += [f"time = {', '.join(dates)}" for dates in self.dates]
         return "\n".join([*lines, *self.joins]) or "None"
@@ -169,32 +177,86 @@ def schema_links(db_schema: str, question: str, values: Values | None = None, di
                         hint="askguru process writes them")  # fmt: skip
     index = _index(db_schema)
     spelt = _values(index, question, values or {})
+    defined = definitions(question, index.columns)
     found = _found(index, question, spelt)
+    found = {place: s for place, s in found.items() if not any(_told_by(d, place, s) for d in defined)}
     named = {table for scores in found.values() for table, column in scores if not column}
-    told = {table for scores in found.values() if len({t for t, _ in scores}) == 1 for table, _ in scores}
-    mentions = []
-    tables: dict[str, None] = {}
-    for (start, end), scores in sorted(found.items()):
+    named |= {own[0] for d in defined if len(own := _of_one_table(index, d)) == 1}
+    told = named | {table for scores in found.values() if len({t for t, _ in scores}) == 1 for table, _ in scores}
+    mentions: list[tuple[Place, Mention]] = []
+    tables: dict[Place, list[str]] = defaultdict(list)
+    for (start, end), scores in found.items():
         items = _likeliest(scores, named, told)
         names = tuple(_written(item, dialect) for item in items)
         texts = tuple(_literal(spelt[start, end][item]) for item in items) if (start, end) in spelt else ()
-        mentions.append(Mention(" ".join(question[start:end].split()), names, texts))
+        mentions.append(((start, end), Mention(" ".join(question[start:end].split()), names, texts)))
         number = _NUMBERED.match(question, end)
         if number and not items[0][1] and items[0][0] in index.keys:
             column, is_number = index.keys[items[0][0]]
             value = number[1] if is_number else _literal(number[1])
-            said = " ".join(question[start : number.end()].split())
-            mentions.append(Mention(said, (_written((items[0][0], column), dialect),), (value,)))
-        tables |= dict.fromkeys([table for table, column in items if not column] or [items[0][0]])
-    several = list(tables)[:MOST_TABLES]
+            place = start, number.end()
+            said = " ".join(question[slice(*place)].split())
+            mentions.append((place, Mention(said, (_written((items[0][0], column), dialect),), (value,))))
+        tables[start, end] += [table for table, column in items if not column] or [items[0][0]]
+    for definition in defined:
+        meaning, items = _meaning(index, question, definition, dialect, named, told)
+        said = " ".join(question[slice(*definition.term)].split())
+        mentions.append((definition.term, Mention(said, tuple(_written(i, dialect) for i in items), meaning=meaning)))
+        clear = len(items) == len({column for _, column in items})
+        tables[definition.term] += dict.fromkeys(table for table, _ in items[: None if clear else 1])
+    taken = [place for place, _ in mentions] + [definition.place for definition in defined]
+    several = list(dict.fromkeys(table for _, here in sorted(tables.items()) for table in here))[:MOST_TABLES]
     rows = tuple(_written((table, index.rows[table]), dialect) for table in several if table in index.rows)
     dated = [table for table in several if index.dates[table]] if _OF_TIME.search(question) else []
+    said_so = {
+        (question[slice(*place)], literal): None
+        for place, literal in literals(question).items()
+        if not _overlaps(place, dict.fromkeys(taken, 1.0), 0)
+    }
     return Links(
-        tuple(islice(dict.fromkeys(mentions), MOST_MENTIONS)),
+        tuple(islice(dict.fromkeys(mention for _, mention in sorted(mentions, key=lambda m: m[0])), MOST_MENTIONS)),
         rows,
         tuple(tuple(_written((table, column), dialect) for column in index.dates[table]) for table in dated),
         _joins(index, several, dialect),
+        tuple(islice(said_so, MOST_LITERALS)),
     )
+
+
+def _told_by(definition: Definition, place: Place, scores: Mapping[Item, float]) -> bool:
+    """Whether a definition says what stands there: inside it, or, if it is no table, where its term is."""
+    if _overlaps(place, {definition.place: 1.0}, 0):
+        return True
+    start, end = definition.term
+    return start <= place[0] and place[1] <= end and all(column for _, column in scores)
+
+
+def _of_one_table(index: SchemaWords, definition: Definition) -> list[str]:
+    """Tables that have all columns of a definition."""
+    names = [column for *_, column in definition.columns]
+    return [t for t in dict.fromkeys(t for t, _ in index.columns) if all((t, name) in index.columns for name in names)]
+
+
+def _meaning(
+    index: SchemaWords, question: str, definition: Definition, dialect: str, *told: set[str]
+) -> tuple[str, list[Item]]:
+    """A definition's SQL, its columns with their tables where these are clear, and the columns."""
+    whole = _of_one_table(index, definition)
+    meaning, at = "", definition.start
+    items: list[Item] = []
+    for start, end, table, column in definition.columns:
+        among = [t for t, c in index.columns if c == column]
+        if table in among:
+            among = [table]
+        elif kept := [t for t in among if t in whole]:
+            among = kept
+        for known in told:
+            among = [t for t in among if t in known] or among
+        items += [(t, column) for t in among]
+        only = _written((among[0] if len(among) == 1 else "", column), dialect)
+        meaning += question[at:start] + only
+        at = end
+    meaning += definition.instead or question[at : definition.place[1]]
+    return " ".join(meaning.split()), list(dict.fromkeys(items))[:MOST_MEANINGS]
 
 
 def _joins(index: SchemaWords, tables: Sequence[str], dialect: str) -> tuple[str, ...]:

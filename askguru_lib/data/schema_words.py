@@ -7,12 +7,14 @@ Names, comments, and words that say a measure without naming it (*cheapest*) lea
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 
 import networkx as nx
+from faker.providers.lorem.en_US import Provider
 
 from askguru_lib.data.grammar import column_kind, is_number_type, row_name
 from askguru_lib.data.phrasing import BORN, COMPARATIVES, SUPERLATIVES, head, humanize, says_year, spoken
@@ -42,6 +44,30 @@ Item = tuple[str, str]
 """A table, with an empty column, or a column."""
 
 
+_COMMON = frozenset(Provider.word_list) | set(
+    """most next less least more percent percentage include included hundred thousand million second third month months
+    week weeks year years minute minutes hour hours still since until without before after than then they them
+    """.split()  # noqa: SIM905
+)
+"""Words that are no abbreviation, and are not abbreviated where a schema does not have them in full."""
+_LONGEST_SHORT = 5
+"""Letters of an abbreviation, at most."""
+
+
+def abbreviates(short: str, word: str) -> bool:
+    """Whether a part of a name abbreviates a word: by its beginning (*cust*), or by its first and last letter and most
+    consonants between (*rtg* for *rating*, *acct* for *account*)."""
+    fits = 3 <= len(short) <= min(_LONGEST_SHORT, len(word) - 1) and short[0] == word[0]
+    if not fits or (short[-1] == "s" != word[-1]) or short in _COMMON or word in _COMMON:
+        return False
+    if word.startswith(short):
+        return len(word) >= len(short) + 3
+    letters = iter(word)
+    if short[-1] not in word[-2:] or not all(letter in letters for letter in short):
+        return False
+    return len(re.sub(r"[aeiou]", "", short)) >= 0.55 * len(re.sub(r"[aeiouy]", "", word)) and len(word) > 3
+
+
 @dataclass(frozen=True, slots=True)
 class Phrase:
     item: Item
@@ -53,7 +79,8 @@ class SchemaWords:
 
     def __init__(self, schema: MSchema) -> None:
         phrases = dict.fromkeys(_phrases(schema))
-        self.columns = {(table, column) for table, column, _ in schema.columns()}
+        phrases |= dict.fromkeys(_in_full(schema, phrases))
+        self.columns = dict.fromkeys((table, column) for table, column, _ in schema.columns())
         self.values = ValueIndex((t, c, value) for t, c, field in schema.columns() for value in field["examples"])
         self.by_stem: dict[str, list[Phrase]] = defaultdict(list)
         for phrase in phrases:
@@ -63,6 +90,10 @@ class SchemaWords:
         for word in self.by_stem:
             root, derived = _verb_root(word)
             self.by_root.setdefault((root, derived), word)
+        self.short: dict[str, set[str]] = defaultdict(set)
+        """Parts of names that may be abbreviations, by their first letter."""
+        for part in _parts_of_names(schema):
+            self.short[part[0]].add(part)
         alone = [phrase for phrase in phrases if len(phrase.stems) == 1]
         self.whole = {phrase.stems[0] for phrase in alone}
         """Words that are a name on their own."""
@@ -100,7 +131,51 @@ class SchemaWords:
             return here
         root, derived = _verb_root(here)
         found = self.by_root.get((root, not derived)) or (derived and self.by_root.get((root, True)))
-        return found if found and found not in SILENT else here
+        if found and found not in SILENT:
+            return found
+        one = _singular(said)
+        short = [part for part in self.short.get(said[:1], ()) if abbreviates(part, one)]
+        return stem(max(short, key=lambda part: (len(part), part))) if short else here
+
+
+def _singular(word: str) -> str:
+    """A word with its regular plural's ending gone (*properties*, *property*)."""
+    return re.sub(r"i$", "y", stem(word)) if len(word) > 3 else word
+
+
+def _parts_of_names(schema: MSchema) -> set[str]:
+    names = chain(schema.tables, (column for _, column, _ in schema.columns()))
+    return {part for name in names for part in humanize(name).split() if part.isalpha()}
+
+
+def _in_full(schema: MSchema, phrases: Iterable[Phrase]) -> Iterable[Phrase]:
+    """Phrases in which an abbreviation is spelled out, where the schema has the whole word elsewhere."""
+    parts = _parts_of_names(schema)
+    words: dict[str, set[str]] = defaultdict(set)
+    for _, text in _texts(schema):
+        for word in WORD.findall(text.lower()):
+            words[word[0]].add(_singular(word))
+    meant = {}
+    for part in parts:
+        full = {stem(word) for word in words[part[0]] if abbreviates(part, word)}
+        if len(full) == 1:
+            meant[stem(part)] = full.pop()
+    called = {stems for item, stems in ((p.item, p.stems) for p in phrases) if not item[1]}
+    called |= {tuple(meant.get(word, word) for word in stems) for stems in called}
+    for phrase in phrases:
+        stems = tuple(meant.get(word, word) for word in phrase.stems)
+        if stems != phrase.stems and not (phrase.item[1] and stems in called):
+            yield Phrase(phrase.item, stems)
+
+
+def _texts(schema: MSchema) -> Iterable[tuple[Item, str]]:
+    """Names, as they are spoken, and comments."""
+    for table, info in schema.tables.items():
+        yield (table, ""), humanize(table)
+        yield (table, ""), info["comment"]
+    for table, column, field in schema.columns():
+        yield (table, column), humanize(column)
+        yield (table, column), field["comment"]
 
 
 def _phrases(schema: MSchema) -> Iterable[Phrase]:
