@@ -31,7 +31,8 @@ _OPERATORS = re.compile(r"[=<>*/+]| - |\bIS\b|\bIN\b|\bLIKE\b|\bBETWEEN\b|\|\|")
 _CLAUSE = re.compile(r"[.;\n](?:\s|$)|, |\n")
 _VERB = re.compile(
     r"""\s*(?:\b(?:is|are|was|were|means?|meaning|stands?\ for|refers?\ to|counts?\ as|have|has|had|with|without|where
-    |when|if|that\ is|i\.e\.)|[:=(])\s*(?:(?:when|if|where|that|those\ with|the|an?|no|:|(?:sum|total|average)\ of)\s+)*$""",
+    |when|if|that\ is|i\.e\.)|[:=(])
+    \s*(?:(?:when|if|where|that|those\ with|the|an?|no|:|(?:sum|total|average)\ of)\s+)*$""",
     re.VERBOSE | re.IGNORECASE,
 )
 _BEFORE_TERM = re.compile(
