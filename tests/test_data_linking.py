@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from askguru_lib.config import RunConfig
 from askguru_lib.data.linking import MOST_JOINS, MOST_MEANINGS, MOST_MENTIONS, Links, Mention, schema_links
 from askguru_lib.data.prompts import TEMPLATES, build_prompt
+from askguru_lib.data.schema_words import abbreviates
 from askguru_lib.data.sources import DatasetEntry, Original
 from askguru_lib.databases.executor import Result
 from askguru_lib.databases.fitting import stem
@@ -131,6 +132,35 @@ def test_a_function_word_is_not_a_name_that_comes_from_it():
     assert linked(text, "What is booked?") == {"booked": ("listings.bookings",)}
     schema.add_field("listings", "booked", "TEXT")  # the word itself comes before its relatives
     assert linked(schema.to_mschema(), "What is booked?") == {"booked": ("listings.booked",)}
+
+
+@pytest.mark.parametrize(
+    ("short", "word"),
+    [("cust", "customer"), ("rtg", "rating"), ("acct", "account"), ("outg", "outage"), ("prop", "property"),
+     ("shr", "share"), ("qty", "quantity"), ("inv", "invoice")],
+)  # fmt: skip
+def test_a_name_abbreviates_a_word(short: str, word: str):
+    assert abbreviates(short, word)
+
+
+@pytest.mark.parametrize(
+    ("short", "word"),
+    [("car", "carpet"), ("no", "note"), ("plays", "playlist"), ("rtg", "rat"), ("inv", "in"), ("mnt", "month"),
+     ("abc", "alphabet"), ("member", "membership"), ("grade", "graduated"), ("cat", "cat")],
+)  # fmt: skip
+def test_a_word_or_other_letters_are_no_abbreviation(short: str, word: str):
+    assert not abbreviates(short, word)
+
+
+def test_abbreviated_names_are_linked():
+    schema = MSchema("d")
+    schema.add_table("PROP", comment="what is on offer")
+    schema.add_field("PROP", "PR_TYP", "TEXT", comment="kind of property")
+    schema.add_field("PROP", "rtg", "INTEGER")
+    text = schema.to_mschema()
+    assert linked(text, "Which properties are there?")["properties"][0] == "PROP"
+    assert linked(text, "the ratings") == {"ratings": ("PROP.rtg",)}
+    assert linked(text, "kind of property")["kind of property"] == ("PROP.PR_TYP",)
 
 
 def test_phrases_end_with_the_sentence(text: str):

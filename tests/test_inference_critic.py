@@ -62,6 +62,14 @@ def test_a_distinct_candidate_counts_what_its_probability_says() -> None:
     assert likelihoods([]) == []
 
 
+@pytest.mark.parametrize("logprob", [-1.0, None])
+def test_what_was_cut_off_has_no_vote_while_anything_is_finished(logprob: float | None) -> None:
+    cut = {"logprob": logprob, "count": 2, "source": "sample", "finished": False}
+    whole = {**cut, "count": 1, "finished": True}
+    assert likelihoods([cut, whole]) == [0.0, 1.0]
+    assert all(weight > 0 for weight in likelihoods([cut, cut]))
+
+
 def test_the_critic_decides_what_the_vote_leaves_open() -> None:
     for weights, winner in (([1.0, 1.0], 1), ([1.0, 0.9], 1), ([9.0, 1.0], 0)):
         assert choose(Judge(bias=0.0), SQLS[:2], [ONE, TWO], weights=weights).index == winner

@@ -181,7 +181,7 @@ def schema_links(db_schema: str, question: str, values: Values | None = None, di
     found = _found(index, question, spelt)
     found = {place: s for place, s in found.items() if not any(_told_by(d, place, s) for d in defined)}
     named = {table for scores in found.values() for table, column in scores if not column}
-    named |= {own[0] for d in defined if len(own := _of_one_table(index, d)) == 1}
+    named |= {tables[0] for d in defined for tables in _its_tables(index, d) if len(tables) == 1}
     told = named | {table for scores in found.values() if len({t for t, _ in scores}) == 1 for table, _ in scores}
     mentions: list[tuple[Place, Mention]] = []
     tables: dict[Place, list[str]] = defaultdict(list)
@@ -230,30 +230,27 @@ def _told_by(definition: Definition, place: Place, scores: Mapping[Item, float])
     return start <= place[0] and place[1] <= end and all(column for _, column in scores)
 
 
-def _of_one_table(index: SchemaWords, definition: Definition) -> list[str]:
-    """Tables that have all columns of a definition."""
-    names = [column for *_, column in definition.columns]
-    return [t for t in dict.fromkeys(t for t, _ in index.columns) if all((t, name) in index.columns for name in names)]
+def _its_tables(index: SchemaWords, definition: Definition) -> list[list[str]]:
+    """For each column of a definition the tables that may be meant: one that has them all, if there is any."""
+    having = [[t for t, c in index.columns if c == column] for *_, column in definition.columns]
+    whole = [table for table in having[0] if all(table in tables for tables in having)]
+    return [
+        [table] if table in tables else [t for t in tables if t in whole] or tables
+        for (*_, table, _), tables in zip(definition.columns, having, strict=True)
+    ]
 
 
 def _meaning(
     index: SchemaWords, question: str, definition: Definition, dialect: str, *told: set[str]
 ) -> tuple[str, list[Item]]:
     """A definition's SQL, its columns with their tables where these are clear, and the columns."""
-    whole = _of_one_table(index, definition)
     meaning, at = "", definition.start
     items: list[Item] = []
-    for start, end, table, column in definition.columns:
-        among = [t for t, c in index.columns if c == column]
-        if table in among:
-            among = [table]
-        elif kept := [t for t in among if t in whole]:
-            among = kept
+    for (start, end, _, column), tables in zip(definition.columns, _its_tables(index, definition), strict=True):
         for known in told:
-            among = [t for t in among if t in known] or among
-        items += [(t, column) for t in among]
-        only = _written((among[0] if len(among) == 1 else "", column), dialect)
-        meaning += question[at:start] + only
+            tables = [t for t in tables if t in known] or tables
+        items += [(t, column) for t in tables]
+        meaning += question[at:start] + _written((tables[0] if len(tables) == 1 else "", column), dialect)
         at = end
     meaning += definition.instead or question[at : definition.place[1]]
     return " ".join(meaning.split()), list(dict.fromkeys(items))[:MOST_MEANINGS]

@@ -48,8 +48,8 @@ _NOT_SAID = re.compile(r"(?:\b(?:as|like|e\.g\.)|[-+*/=]) $")
 def literals(text: str) -> dict[Place, str]:
     """Dates and numbers that a text says, by place, as SQL writes them.
 
-    A month of a year is written as ``strftime('%Y-%m')`` gives it. A date that no calendar has, or a number inside a
-    word, a code or a calculation, is none, nor is what only shows a form (*the month as 2024-01*).
+    A month of a year is written as ``strftime('%Y-%m')`` gives it. A number inside a word, a code or a calculation is
+    none, nor is what only shows a form (*the month as 2024-01*).
     """
     found: dict[Place, str] = {}
     for place, literal in (*_dates(text), *_numbers(text)):

@@ -44,12 +44,14 @@ Item = tuple[str, str]
 """A table, with an empty column, or a column."""
 
 
-_COMMON = frozenset(Provider.word_list) | set(
+_IN_FULL = frozenset(
     """most next less least more percent percentage include included hundred thousand million second third month months
     week weeks year years minute minutes hour hours still since until without before after than then they them
     """.split()  # noqa: SIM905
 )
-"""Words that are no abbreviation, and are not abbreviated where a schema does not have them in full."""
+"""Words that nobody means by an abbreviation in a name unless the schema says so."""
+_WORDS = frozenset(Provider.word_list)
+"""Common words, which are no abbreviations."""
 _LONGEST_SHORT = 5
 """Letters of an abbreviation, at most."""
 
@@ -58,11 +60,13 @@ def abbreviates(short: str, word: str) -> bool:
     """Whether a part of a name abbreviates a word: by its beginning (*cust*), or by its first and last letter and most
     consonants between (*rtg* for *rating*, *acct* for *account*)."""
     fits = 3 <= len(short) <= min(_LONGEST_SHORT, len(word) - 1) and short[0] == word[0]
-    if not fits or (short[-1] == "s" != word[-1]) or short in _COMMON or word in _COMMON:
+    if not fits or (short[-1] == "s" != word[-1]) or short in _WORDS or word in _IN_FULL:
         return False
     if word.startswith(short):
         return len(word) >= len(short) + 3
     letters = iter(word)
+    if len(re.findall("[aeiou]", short[1:])) > (short[-1] not in "aeiou"):
+        return False
     if short[-1] not in word[-2:] or not all(letter in letters for letter in short):
         return False
     return len(re.sub(r"[aeiou]", "", short)) >= 0.55 * len(re.sub(r"[aeiouy]", "", word)) and len(word) > 3

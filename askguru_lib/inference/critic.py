@@ -77,15 +77,20 @@ def likelihoods(candidates: Sequence[Mapping[str, Any]]) -> list[float]:
     """What each of a question's candidates counts in a vote: its probability under the model.
 
     Candidates are distinct, so how often each would be drawn is no longer visible in their number; its probability
-    says it. From a server that tells no probabilities every sample counts once. A ``repeat`` counts nothing.
+    says it. From a server that tells no probabilities every sample counts once. A ``repeat`` counts nothing, nor does
+    what was cut off, unless all were: that it happens to run does not make it an answer.
 
     Args:
-        candidates: mappings with ``logprob``, ``count`` and ``source``, as a candidates file has them.
+        candidates: mappings with ``logprob``, ``count``, ``source`` and ``finished``, as a candidates file has them.
     """
+    whole = [c.get("finished", True) for c in candidates]
+    counted = [c["source"] != "repeat" and (done or not any(whole)) for c, done in zip(candidates, whole, strict=True)]
     if any(c["logprob"] is None for c in candidates):
-        return [0.0 if c["source"] == "repeat" else float(c["count"]) for c in candidates]
-    top = max((c["logprob"] for c in candidates), default=0.0)
-    return [0.0 if c["source"] == "repeat" else math.exp(c["logprob"] - top) for c in candidates]
+        weights = [float(c["count"]) for c in candidates]
+    else:
+        top = max((c["logprob"] for c in candidates), default=0.0)
+        weights = [math.exp(c["logprob"] - top) for c in candidates]
+    return [weight if counts else 0.0 for weight, counts in zip(weights, counted, strict=True)]
 
 
 def majority_vote(

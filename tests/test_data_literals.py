@@ -1,0 +1,43 @@
+"""Dates and numbers in words and figures, as SQL has them."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from askguru_lib.data.literals import literals
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("on 1 September 2025", {"1 September 2025": "'2025-09-01'"}),
+        ("on the 3rd of May 2024", {"3rd of May 2024": "'2024-05-03'"}),
+        ("March 5, 2023 and Mar 2023", {"March 5, 2023": "'2023-03-05'", "Mar 2023": "'2023-03'"}),
+        ("2023-05, then 2023-05-06", {"2023-05": "'2023-05'", "2023-05-06": "'2023-05-06'"}),
+        ("a thousand or 1.5 million", {"a thousand": "1000", "1.5 million": "1500000"}),
+        ("the five dearest of twenty", {"five": "5", "twenty": "20"}),
+        ("over 1,200.50, and $40 or 3%", {"1,200.50": "1200.50", "40": "40", "3": "3"}),
+        ("born in 1980", {"1980": "1980"}),
+        ("on 30 February 2024", {"February 2024": "'2024-02'"}),
+    ],
+)
+def test_dates_and_numbers_are_written_as_sql_has_them(text: str, said: dict[str, str]):
+    assert {text[slice(*place)]: literal for place, literal in literals(text).items()} == said
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["B7", "each one", "at 12:30", "on 1/22", "1 January", "the month as 2024-01", "price * 100",
+     "1.2.3", "the second one", "2024-13", "x2024-01-02x"],
+)  # fmt: skip
+def test_what_is_part_of_a_word_a_code_or_a_calculation_is_none(text: str):
+    assert literals(text) == {}
+
+
+@given(st.text(alphabet=st.sampled_from("0123456789 -,.MayJun%a"), max_size=60))
+def test_places_are_in_order_and_apart(text: str):
+    places = list(literals(text))
+    assert all(start < end <= len(text) for start, end in places)
+    assert all(a[1] <= b[0] for a, b in pairwise(places))
