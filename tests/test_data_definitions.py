@@ -28,6 +28,8 @@ def read(question: str, evidence: str) -> list[tuple[str, str]]:
         ("Sales are QTY * (1 - PR_KG), without cancelled ones (Status = 'X')",
          [("Sales", "QTY * (1 - PR_KG)"), ("cancelled ones", "Status = 'X'")]),
         ("call it big if QTY > 3 AND PR_KG <= 0.5; by month", [("big", "QTY > 3 AND PR_KG <= 0.5")]),
+        ("Rate = lost ones (Status = 'L') * 100.0 / all kept (QTY = 1)",
+         [("lost ones", "Status = 'L'"), ("kept", "QTY = 1")]),
         ("Only Status = 0", [("Status = 0", "Status = 0")]),
         ("Days: julianday(Status) - julianday(QTY)", [("Days", "julianday(Status) - julianday(QTY)")]),
         ("Either is Status IN ('A', 'B')", [("Either", "Status IN ('A', 'B')")]),

@@ -165,7 +165,9 @@ def _defined(
     """The definition whose SQL is there: its term is what stands before a verb, in the same clause."""
     clause = max([m.end() for m in _CLAUSE.finditer(text, floor, start)], default=floor)
     verb = _VERB.search(text, clause, start)
-    words = [(m.start(), m.end()) for m in WORD.finditer(text, clause, verb.start() if verb else clause)]
+    until = verb.start() if verb else clause
+    behind = max([m.end() for m in re.finditer(r"[=*/+<>]", text[clause:until])], default=0)  # 100.0 / paid ones (…)
+    words = [(m.start(), m.end()) for m in WORD.finditer(text, clause + behind, until)]
     if words and (skip := _BEFORE_TERM.match(text, words[0][0], words[-1][1])):
         words = [w for w in words if w[0] >= skip.end()] or words[-1:]
     words = words[-_LONGEST_TERM:]

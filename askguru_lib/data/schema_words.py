@@ -153,7 +153,8 @@ def _parts_of_names(schema: MSchema) -> set[str]:
 
 
 def _in_full(schema: MSchema, phrases: Iterable[Phrase]) -> Iterable[Phrase]:
-    """Phrases in which an abbreviation is spelled out, where the schema has the whole word elsewhere."""
+    """Phrases in which an abbreviation is spelled out, where the schema has the whole word elsewhere; a table's own in
+    the names of its columns is not (``pmt_dt`` of ``pmt`` is a day, and not the payment)."""
     parts = _parts_of_names(schema)
     words: dict[str, set[str]] = defaultdict(set)
     for _, text in _texts(schema):
@@ -164,11 +165,13 @@ def _in_full(schema: MSchema, phrases: Iterable[Phrase]) -> Iterable[Phrase]:
         full = {stem(word) for word in words[part[0]] if abbreviates(part, word)}
         if len(full) == 1:
             meant[stem(part)] = full.pop()
-    called = {stems for item, stems in ((p.item, p.stems) for p in phrases) if not item[1]}
+    called = {phrase.stems for phrase in phrases if not phrase.item[1]}
     called |= {tuple(meant.get(word, word) for word in stems) for stems in called}
     for phrase in phrases:
-        stems = tuple(meant.get(word, word) for word in phrase.stems)
-        if stems != phrase.stems and not (phrase.item[1] and stems in called):
+        table, column = phrase.item
+        own = {stem(part) for part in humanize(table).split()} if column else ()
+        stems = tuple(word if word in own else meant.get(word, word) for word in phrase.stems)
+        if stems != phrase.stems and not (column and stems in called):
             yield Phrase(phrase.item, stems)
 
 
