@@ -39,6 +39,7 @@ from askguru_lib.training.corpus import (
     refinement,
     selection,
 )
+from askguru_lib.training.one_way import one_way
 from askguru_lib.training.random_schemas import STYLES
 from askguru_lib.training.wishes import with_a_wish
 
@@ -298,6 +299,7 @@ def reworked(
     out = []
     for tree, question, evidence, sql in asked:
         new = names.in_tree(tree)
+        one_way(new, schema)
         if rng.random() < BESIDE:
             question = rng.choice(phrasing.FILLERS) + question
         if rng.random() < BESIDE:
