@@ -6,17 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from askguru_lib.data.definitions import definitions
+from askguru_lib.data.definitions import Definition, definitions
 from askguru_lib.data.linking import schema_links
 from askguru_lib.databases.m_schema import MSchema
 
-COLUMNS = [("Orders", "Status"), ("Orders", "QTY"), ("Orders", "PR_KG"), ("deal", "term_mo"), ("deal", "Minutes"),
-           ("deal", "price")]  # fmt: skip
+COLUMNS = {("Orders", "Status"): "category", ("Orders", "QTY"): "number", ("Orders", "PR_KG"): "number",
+           ("deal", "term_mo"): "number", ("deal", "Minutes"): "number", ("deal", "price"): "number",
+           ("Orders", "PaidOn"): "date", ("Orders", "DueOn"): "date"}  # fmt: skip
 
 
 def read(question: str, evidence: str) -> list[tuple[str, str]]:
     text = f"{question}\n{evidence}"
-    return [(text[slice(*d.term)], text[d.start : d.place[1]] + d.instead) for d in definitions(text, COLUMNS)]
+    return [(text[slice(*d.term)], said(d)) for d in definitions(text, COLUMNS)]
+
+
+def said(definition: Definition) -> str:
+    return "".join(part if isinstance(part, str) else ".".join(filter(None, part)) for part in definition.sql)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +40,12 @@ def read(question: str, evidence: str) -> list[tuple[str, str]]:
         ("Either is Status IN ('A', 'B')", [("Either", "Status IN ('A', 'B')")]),
         ("Orders.Status = 'X' and nothing else", [("Orders.Status = 'X'", "Orders.Status = 'X'")]),
         ("x means Status = 'it''s so'", [("x", "Status = 'it''s so'")]),
+        ("Age is (julianday(PaidOn) - julianday(DueOn)) / 365.25",
+         [("Age", "(julianday(PaidOn) - julianday(DueOn)) / 365.25")]),
+        ("Open is an invoice with PaidOn IS NULL", [("Open", "PaidOn IS NULL")]),
+        ("rich is SUM(CASE WHEN QTY = 3 THEN 1 ELSE 0 END) * 100.0 / COUNT(*)",
+         [("rich", "SUM(CASE WHEN QTY = 3 THEN 1 ELSE 0 END) * 100.0 / COUNT(*)")]),
+        ("groups are 'small' (QTY < 3) and 'big'", [("small", "QTY < 3")]),
     ],
 )  # fmt: skip
 def test_a_term_is_defined_by_sql(evidence: str, found: list[tuple[str, str]]):
@@ -47,22 +58,35 @@ def test_a_term_is_defined_by_sql(evidence: str, found: list[tuple[str, str]]):
         ("open-ended has no term_mo", "open-ended", "term_mo IS NULL"),
         ("Short is Minutes up to 35", "Short", "Minutes <= 35"),
         ("Dear ones have a price above 30.5", "Dear ones", "price > 30.5"),
+        ("Big is QTY above 5,000", "Big", "QTY > 5000"),
+        ("Late: PaidOn is after DueOn", "Late", "PaidOn > DueOn"),
+        ("In time means PaidOn is not after DueOn", "In time", "PaidOn <= DueOn"),
+        ("Lost is Status 'X' or 'N'", "Lost", "Status IN ('X', 'N')"),
+        ("Driven means that PaidOn is filled", "Driven", "PaidOn IS NOT NULL"),
+        ("The delay is the days from DueOn to PaidOn", "delay", "julianday(PaidOn) - julianday(DueOn)"),
+        ("Cost is QTY times PR_KG", "Cost", "QTY * PR_KG"),
     ],
 )
-def test_a_condition_on_a_column_may_be_said_in_words(evidence: str, term: str, meaning: str):
-    text = f"How many?\n{evidence}"
-    (one,) = definitions(text, COLUMNS)
-    (*_, column) = one.columns
-    assert (text[slice(*one.term)], column[3] + one.instead) == (term, meaning)
+def test_a_condition_or_a_formula_may_be_said_in_words(evidence: str, term: str, meaning: str):
+    assert read("How many?", evidence) == [(term, meaning)]
+
+
+def test_days_are_said_as_sqlite_has_them_and_nobody_else():
+    assert definitions("?\nthe days from DueOn to PaidOn", COLUMNS, "postgresql") == []
 
 
 @pytest.mark.parametrize(
     "evidence",
     ["Show Status and QTY", "QTY", "the price without a price", "Status, then price", "Status =", "3 * 4", "it's (QTY)",
-     "price-list", "Status is new", "nothing (else)"],
+     "price-list", "Status is new", "nothing (else)", "QTY is at least 95 percent", "PaidOn more than 50 days",
+     "QTY * PR_KG less price", "from PaidOn to DueOn up to 90"],
 )  # fmt: skip
 def test_a_column_that_is_only_named_is_no_definition(evidence: str):
     assert read("How many?", evidence) == []
+
+
+def test_parentheses_may_be_as_many_as_they_like():
+    assert read("How many?", "(" * 500 + "QTY + 1" + ")" * 500) == [("QTY + 1", "QTY + 1")]
 
 
 def test_only_the_evidence_defines():

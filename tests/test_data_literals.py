@@ -19,7 +19,12 @@ from askguru_lib.data.literals import literals
         ("a thousand or 1.5 million", {"a thousand": "1000", "1.5 million": "1500000"}),
         ("the five dearest of twenty", {"five": "5", "twenty": "20"}),
         ("over 1,200.50, and $40 or 3%", {"1,200.50": "1200.50", "40": "40", "3": "3"}),
-        ("born in 1980", {"1980": "1980"}),
+        ("born in 1980, over 2000 net", {"1980": "'1980'", "2000": "2000"}),
+        ("twenty-five, two hundred and fifty", {"twenty-five": "25", "two hundred and fifty": "250"}),
+        ("half a million", {"half a million": "500000"}),
+        ("since May 2024, until June 2024", {"May 2024": "'2024-05-01'", "June 2024": "'2024-06-30'"}),
+        ("by the end of june 2024", {"end of june 2024": "'2024-06-30'"}),
+        ("from the first of October 2024", {"first of October 2024": "'2024-10-01'"}),
         ("on 30 February 2024", {"February 2024": "'2024-02'"}),
     ],
 )
@@ -30,7 +35,7 @@ def test_dates_and_numbers_are_written_as_sql_has_them(text: str, said: dict[str
 @pytest.mark.parametrize(
     "text",
     ["B7", "each one", "at 12:30", "on 1/22", "1 January", "the month as 2024-01", "price * 100",
-     "1.2.3", "the second one", "2024-13", "x2024-01-02x"],
+     "1.2.3", "the second one", "2024-13", "the two of them", "seven tenths", "class of '24", "01", "x2024-01-02x"],
 )  # fmt: skip
 def test_what_is_part_of_a_word_a_code_or_a_calculation_is_none(text: str):
     assert literals(text) == {}

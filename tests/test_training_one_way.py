@@ -36,6 +36,10 @@ def shop() -> MSchema:
          "WHERE sold.s = (SELECT MAX(s) FROM sold)",
          "WITH part AS (SELECT item_id AS i, SUM(n) AS s FROM line GROUP BY item_id) SELECT i FROM part "
          "WHERE part.s = (SELECT MAX(s) FROM part)"),
+        ("WITH n AS (SELECT item_id AS i, SUM(n) AS n FROM line GROUP BY item_id) SELECT AVG(n) FROM n",
+         "WITH n AS (SELECT item_id AS i, SUM(n) AS n FROM line GROUP BY item_id) SELECT AVG(n) FROM n"),
+        ("WITH s AS (SELECT item_id AS i, SUM(n) AS s FROM line GROUP BY item_id) SELECT AVG(s) FROM s",
+         "WITH part AS (SELECT item_id AS i, SUM(n) AS s FROM line GROUP BY item_id) SELECT AVG(s) FROM part"),
         ("WITH RECURSIVE up AS (SELECT id FROM client UNION ALL SELECT client.id FROM client JOIN up "
          "ON client.boss_id = up.id) SELECT COUNT(*) FROM up",
          "WITH RECURSIVE part AS (SELECT id FROM client UNION ALL SELECT client.id FROM client JOIN part "

@@ -56,6 +56,14 @@ _ASKING = frozenset(
 ) | {word for said in AGGREGATES.values() for word in said}
 """Words that say what is asked more often than they are a part of a name (*number of orders*, not an order's number);
 alone they stand for a name only if it has no other words. The last ones define a term (*late means …*)."""
+_NO_NAMES = frozenset(
+    """days weeks months years since until before after they those one ones them number numbers count counts counted
+    desc asc out up in to on""".split()  # noqa: SIM905
+)
+"""Words that alone are a name only where one is spelt exactly so."""
+_HALVES = frozenset("name names date dates code codes number numbers day year month week".split())  # noqa: SIM905
+"""Words that are the lesser half of too many names: alone they stand for one of a table that is named, or of none."""
+_OUT = re.compile(r"\b(?:left|leav\w+)\b[^.;,\n]{0,40}?\b(?:out|aside)\b|\blongest (?:ago|serving|standing|first)\b")
 _TELLING = frozenset(("name", "return", "report", "order", "rank", "sort", "state", "detail", "note", "print"))
 """Words that say what to do where they begin a sentence: *Name the customers*, but not *Name of the customer*."""
 _TOLD = re.compile(
@@ -177,12 +185,15 @@ def schema_links(db_schema: str, question: str, values: Values | None = None, di
                         hint="askguru process writes them")  # fmt: skip
     index = _index(db_schema)
     spelt = _values(index, question, values or {})
-    defined = definitions(question, index.columns)
+    defined = definitions(question, index.columns, dialect)
     found = _found(index, question, spelt)
-    found = {place: s for place, s in found.items() if not any(_told_by(d, place, s) for d in defined)}
     named = {table for scores in found.values() for table, column in scores if not column}
+    found = {place: s for place, s in found.items() if not any(_told_by(d, place, s) for d in defined)}
     named |= {tables[0] for d in defined for tables in _its_tables(index, d) if len(tables) == 1}
-    told = named | {table for scores in found.values() if len({t for t, _ in scores}) == 1 for table, _ in scores}
+    halves = {place for place in found if place not in spelt and _is_half(index, question[slice(*place)])}
+    sure = (scores for place, scores in found.items() if place not in halves and len({t for t, _ in scores}) == 1)
+    told = named | {table for scores in sure for table, _ in scores}
+    found = {place: s for place, s in found.items() if place not in halves or any(table in told for table, _ in s)}
     mentions: list[tuple[Place, Mention]] = []
     tables: dict[Place, list[str]] = defaultdict(list)
     for (start, end), scores in found.items():
@@ -199,7 +210,7 @@ def schema_links(db_schema: str, question: str, values: Values | None = None, di
             mentions.append((place, Mention(said, (_written((items[0][0], column), dialect),), (value,))))
         tables[start, end] += [table for table, column in items if not column] or [items[0][0]]
     for definition in defined:
-        meaning, items = _meaning(index, question, definition, dialect, named, told)
+        meaning, items = _meaning(index, definition, dialect, named, told)
         said = " ".join(question[slice(*definition.term)].split())
         mentions.append((definition.term, Mention(said, tuple(_written(i, dialect) for i in items), meaning=meaning)))
         clear = len(items) == len({column for _, column in items})
@@ -208,8 +219,9 @@ def schema_links(db_schema: str, question: str, values: Values | None = None, di
     several = list(dict.fromkeys(table for _, here in sorted(tables.items()) for table in here))[:MOST_TABLES]
     rows = tuple(_written((table, index.rows[table]), dialect) for table in several if table in index.rows)
     dated = [table for table in several if index.dates[table]] if _OF_TIME.search(question) else []
+    in_years = bool(dated) and not any(index.columns[t, c] == "date" for t in dated for c in index.dates[t])
     said_so = {
-        (question[slice(*place)], literal): None
+        (question[slice(*place)], literal.strip("'") if in_years and len(literal) == len("'2024'") else literal): None
         for place, literal in literals(question).items()
         if not _overlaps(place, dict.fromkeys(taken, 1.0), 0)
     }
@@ -222,6 +234,11 @@ def schema_links(db_schema: str, question: str, values: Values | None = None, di
     )
 
 
+def _is_half(index: SchemaWords, said: str) -> bool:
+    """Whether a word is but the lesser half of names."""
+    return said.lower() in _HALVES and stem(said.lower()) not in index.whole
+
+
 def _told_by(definition: Definition, place: Place, scores: Mapping[Item, float]) -> bool:
     """Whether a definition says what stands there: inside it, or, if it is no table, where its term is."""
     if _overlaps(place, {definition.place: 1.0}, 0):
@@ -231,28 +248,35 @@ def _told_by(definition: Definition, place: Place, scores: Mapping[Item, float])
 
 
 def _its_tables(index: SchemaWords, definition: Definition) -> list[list[str]]:
-    """For each column of a definition the tables that may be meant: one that has them all, if there is any."""
-    having = [[t for t, c in index.columns if c == column] for *_, column in definition.columns]
+    """For each column of a definition the tables that may be meant: one that has them all, if there is any.
+
+    A primary key is never NULL, so a test for that means another table's column.
+    """
+    missing = {a for a, b in pairwise(definition.sql) if not isinstance(a, str) and str(b).startswith(" IS NULL")}
+    having = []
+    for table, column in definition.columns:
+        tables = [t for t, c in index.columns if c == column and table in ("", t)]
+        if (table, column) in missing:
+            tables = [t for t in tables if index.keys.get(t, ("",))[0] != column] or tables
+        having.append(tables or [t for t, c in index.columns if c == column])
     whole = [table for table in having[0] if all(table in tables for tables in having)]
-    return [
-        [table] if table in tables else [t for t in tables if t in whole] or tables
-        for (*_, table, _), tables in zip(definition.columns, having, strict=True)
-    ]
+    return [[t for t in tables if t in whole] or tables for tables in having]
 
 
-def _meaning(
-    index: SchemaWords, question: str, definition: Definition, dialect: str, *told: set[str]
-) -> tuple[str, list[Item]]:
+def _meaning(index: SchemaWords, definition: Definition, dialect: str, *told: set[str]) -> tuple[str, list[Item]]:
     """A definition's SQL, its columns with their tables where these are clear, and the columns."""
-    meaning, at = "", definition.start
+    its_tables = iter(_its_tables(index, definition))
+    meaning = ""
     items: list[Item] = []
-    for (start, end, _, column), tables in zip(definition.columns, _its_tables(index, definition), strict=True):
+    for part in definition.sql:
+        if isinstance(part, str):
+            meaning += part
+            continue
+        tables = next(its_tables)
         for known in told:
             tables = [t for t in tables if t in known] or tables
-        items += [(t, column) for t in tables]
-        meaning += question[at:start] + _written((tables[0] if len(tables) == 1 else "", column), dialect)
-        at = end
-    meaning += definition.instead or question[at : definition.place[1]]
+        items += [(t, part[1]) for t in tables]
+        meaning += _written((tables[0] if len(tables) == 1 else "", part[1]), dialect)
     return " ".join(meaning.split()), list(dict.fromkeys(items))[:MOST_MEANINGS]
 
 
@@ -278,9 +302,13 @@ def _found(
     words = [(m.start(), m.end(), index.word(m[0].lower())) for m in WORD.finditer(question)]
     spans = _spans(index, words, question)
     found = {place: dict.fromkeys(columns, math.inf) for place, columns in values.items()}
+    for match in re.finditer(r"\w*_\w*", question):
+        if match[0] in index.names and not _overlaps(match.span(), dict.fromkeys(found, math.inf), 0):
+            found[match.span()] = dict.fromkeys(index.names[match[0]], math.inf)
+    certain = dict.fromkeys(found, math.inf)
     tables: dict[Place, float] = {}
     for of_tables in (True, False):
-        taken = dict.fromkeys(values, math.inf)
+        taken = dict(certain)
         scored = {s: {i: x for i, x in scores.items() if of_tables == (not i[1])} for s, scores in spans.items()}
         for first, last in sorted(filter(scored.get, scored), key=lambda s: (-max(scored[s].values()), s)):
             place = words[first][0], words[last][1]
@@ -304,7 +332,10 @@ def _overlaps(place: Place, others: Mapping[Place, float], score: float) -> bool
 def _spans(index: SchemaWords, words: Sequence[tuple[int, int, str]], question: str) -> dict[Place, dict[Item, float]]:
     """For spans of the question's words, what they may mean and how well: rarity said × share said."""
     found: dict[Place, dict[Item, float]] = defaultdict(dict)
-    for first, (_, _, word) in enumerate(words):
+    passed = [match.span() for match in _OUT.finditer(question)]
+    for first, (begins, ends, word) in enumerate(words):
+        if any(start <= begins and ends <= end for start, end in passed):
+            continue
         for phrase in index.by_stem.get(word, ()):
             if word in SILENT and len(phrase.stems) > 1:
                 continue
@@ -320,9 +351,11 @@ def _spans(index: SchemaWords, words: Sequence[tuple[int, int, str]], question: 
                 elif here not in SILENT:
                     break
             share = said / sum(index.rarity[w] for w in phrase.stems)
-            only = question[slice(*words[first][:2])].lower() if last == first else ""
+            only = question[begins:ends].lower() if last == first else ""
             asks = only in _ASKING and len(phrase.stems) > 1
-            tells = only in _TELLING and _tells(question, *words[first][:2])
+            asks = asks or (only in _NO_NAMES and only != (phrase.item[1] or phrase.item[0]).lower())
+            asks = asks or (len(only) == 1 and len(phrase.stems) > 1)
+            tells = only in _TELLING and _tells(question, begins, ends)
             if share >= LEAST_COVERED and not asks and not tells:
                 scores = found[first, last]
                 scores[phrase.item] = max(scores.get(phrase.item, 0.0), said * share)

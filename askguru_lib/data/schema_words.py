@@ -46,12 +46,15 @@ Item = tuple[str, str]
 
 _IN_FULL = frozenset(
     """most next less least more percent percentage include included hundred thousand million second third month months
-    week weeks year years minute minutes hour hours still since until without before after than then they them
+    week weeks year years minute minutes hour hours still since until without before after than then they them count
+    desc asc cent open total start current first should taken brought along somewhere
     """.split()  # noqa: SIM905
 )
 """Words that nobody means by an abbreviation in a name unless the schema says so."""
 _WORDS = frozenset(Provider.word_list)
 """Common words, which are no abbreviations."""
+_MOST_CONSONANTS = 0.55
+"""Share of a word's consonants that an abbreviation has, unless it begins with the word's first two letters."""
 _LONGEST_SHORT = 5
 """Letters of an abbreviation, at most."""
 
@@ -65,11 +68,11 @@ def abbreviates(short: str, word: str) -> bool:
     if word.startswith(short):
         return len(word) >= len(short) + 3
     letters = iter(word)
-    if len(re.findall("[aeiou]", short[1:])) > (short[-1] not in "aeiou"):
+    inside = all(letter in letters for letter in short) and short[-1] in word[-2:] and len(word) > 3
+    if not inside or len(re.findall("[aeiou]", short[1:])) > (short[-1] not in "aeiou"):
         return False
-    if short[-1] not in word[-2:] or not all(letter in letters for letter in short):
-        return False
-    return len(re.sub(r"[aeiou]", "", short)) >= 0.55 * len(re.sub(r"[aeiouy]", "", word)) and len(word) > 3
+    said, all_of = (len(re.sub("[aeiou]", "", text)) for text in (short, word.replace("y", "")))
+    return said >= _MOST_CONSONANTS * all_of or (said > 2 and short[:2] == word[:2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +87,18 @@ class SchemaWords:
     def __init__(self, schema: MSchema) -> None:
         phrases = dict.fromkeys(_phrases(schema))
         phrases |= dict.fromkeys(_in_full(schema, phrases))
-        self.columns = dict.fromkeys((table, column) for table, column, _ in schema.columns())
         self.values = ValueIndex((t, c, value) for t, c, field in schema.columns() for value in field["examples"])
         self.by_stem: dict[str, list[Phrase]] = defaultdict(list)
         for phrase in phrases:
-            for word in set(phrase.stems):
+            for word in dict.fromkeys(phrase.stems):
                 self.by_stem[word].append(phrase)
         self.by_root: dict[tuple[str, bool], str] = {}
         for word in self.by_stem:
             root, derived = _verb_root(word)
             self.by_root.setdefault((root, derived), word)
         self.short: dict[str, set[str]] = defaultdict(set)
-        """Parts of names that may be abbreviations, by their first letter."""
-        for part in _parts_of_names(schema):
+        """Parts of names that may be abbreviations, by their first letter; not those that a comment spells out."""
+        for part in _parts_of_names(schema) - _spelt_out(schema):
             self.short[part[0]].add(part)
         alone = [phrase for phrase in phrases if len(phrase.stems) == 1]
         self.whole = {phrase.stems[0] for phrase in alone}
@@ -107,6 +109,13 @@ class SchemaWords:
         self.rarity = {word: 1 + math.log(len(phrases) / n) for word, n in known.items()}
         keys = {(str(k[i]), str(k[i + 1])) for k in schema.foreign_keys for i in (0, 3)}
         kinds = {(t, c): column_kind(c, field, (t, c) in keys) for t, c, field in schema.columns()}
+        self.columns = kinds
+        """The kind of each column."""
+        self.names: dict[str, list[Item]] = defaultdict(list)
+        """Tables and columns by their exact names, where these have an underscore."""
+        for item in (*((table, "") for table in schema.tables), *kinds):
+            if "_" in (item[1] or item[0]):
+                self.names[item[1] or item[0]].append(item)
         self.rows: dict[str, str] = {}
         self.keys: dict[str, tuple[str, bool]] = {}
         """The only column of a primary key, and whether it is a number."""
@@ -138,13 +147,27 @@ class SchemaWords:
         if found and found not in SILENT:
             return found
         one = _singular(said)
+        if one in _MEASURED or one.endswith("est"):
+            return here
         short = [part for part in self.short.get(said[:1], ()) if abbreviates(part, one)]
-        return stem(max(short, key=lambda part: (len(part), part))) if short else here
+        return stem(max(short, key=lambda part: (one.startswith(part), len(part), part))) if short else here
 
 
 def _singular(word: str) -> str:
     """A word with its regular plural's ending gone (*properties*, *property*)."""
     return re.sub(r"i$", "y", stem(word)) if len(word) > 3 else word
+
+
+def _spelt_out(schema: MSchema) -> set[str]:
+    """Parts of names that the comment of the same table or column has in full: they abbreviate no other word."""
+    comments = {(table, column): field["comment"] for table, column, field in schema.columns()}
+    comments |= {(table, ""): info["comment"] for table, info in schema.tables.items()}
+    return {
+        part
+        for (table, column), comment in comments.items()
+        for part in humanize(column or table).split()
+        if any(abbreviates(part, _singular(word)) for word in WORD.findall(comment.lower()))
+    }
 
 
 def _parts_of_names(schema: MSchema) -> set[str]:
@@ -211,10 +234,11 @@ def _implied() -> dict[str, list[str]]:
 
 
 _IMPLIED = _implied()
+_MEASURED = frozenset(chain.from_iterable(_IMPLIED.values()))
 
 
 def _phrase(item: Item, text: str) -> Iterable[Phrase]:
     words = [stem(w.lower()) for w in WORD.findall(text)]
-    stems = tuple(w for w in words if w not in SILENT) or tuple(words)
+    stems = tuple(w for w in words if w not in SILENT)
     if stems:
         yield Phrase(item, stems)

@@ -99,7 +99,8 @@ def _rename(tree: exp.Query, old: Sequence[str], new: Sequence[str], taken: Coll
         return
     parts = {cte.alias for cte in tree.find_all(exp.CTE)}
     for node in list(tree.find_all(exp.TableAlias, exp.Table, exp.Column)):
-        if isinstance(node, exp.Column) and node.table in names:
-            node.set("table", identifier(names[node.table]))
+        if isinstance(node, exp.Column):
+            if node.table in names:
+                node.set("table", identifier(names[node.table]))
         elif node.name in names and (isinstance(node, exp.TableAlias) or node.name in parts):
             node.set("this", identifier(names[node.name]))
