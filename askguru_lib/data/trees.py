@@ -108,6 +108,11 @@ def put(node: exp.Expr, new: exp.Expr) -> None:
     node.replace(exp.Paren(this=new) if isinstance(new, exp.Connector) and not isinstance(node.parent, safe) else new)
 
 
+def is_known(column: exp.Expr) -> exp.Not:
+    """``column IS NOT NULL``."""
+    return exp.Not(this=exp.Is(this=column, expression=exp.Null()))
+
+
 def all_literals(nodes: list[exp.Expr]) -> bool:
     """Literals of one kind: engines compare mixed lists by other rules than single values."""
     kinds = {"text" if n.is_string else "number" if n.is_number else "other" for n in nodes}

@@ -24,7 +24,7 @@ from transformers import PreTrainedTokenizerBase
 from askguru_lib.data import phrasing
 from askguru_lib.data.grammar import Pair, identifier, is_number_type
 from askguru_lib.data.prompts import build_prompt
-from askguru_lib.data.trees import bound_column, fields_of, parse, render, source_name, sources_of
+from askguru_lib.data.trees import bound_column, fields_of, is_known, parse, render, source_name, sources_of
 from askguru_lib.databases.m_schema import MSchema
 from askguru_lib.databases.values import ValueIndex
 from askguru_lib.errors import DataError
@@ -246,7 +246,7 @@ def _leave_out_nulls(tree: exp.Query, schema: MSchema) -> None:
             continue
         table = next(s for s in sources_of(inner) if source_name(s) == column.table.lower())
         if not fields_of(schema, table.name)[column.name.lower()]["primary_key"]:
-            inner.where(exp.Not(this=exp.Is(this=wanted.copy(), expression=exp.Null())), copy=False)
+            inner.where(is_known(wanted.copy()), copy=False)
 
 
 def _looks_like_year(number: str) -> bool:

@@ -12,6 +12,7 @@ from askguru_lib.data import phrasing
 from askguru_lib.data.conditions import what_happened
 from askguru_lib.data.grammar import OF_A_FAMILY, PART_OF_NAME, Column, Grammar, Link, NotHere, Pair, identifier
 from askguru_lib.data.patterns.wording import attribute_of, finish
+from askguru_lib.data.trees import is_known
 
 _OF_A_KEY = re.compile(r" (?:id|no|nr|number|code|key|ref|reference)$")
 _ABOVE = {"parent", "manager", "supervisor", "boss", "upper"}
@@ -187,7 +188,7 @@ def _where_others_are(g: Grammar, first: Column, second: Column, said: str, here
     test: exp.Expr = _one_of(g._col(first, False), there_are)
     lacking = g.rng.random() < 0.6
     if lacking:
-        known = exp.Not(this=exp.Is(this=g._col(second, False), expression=exp.Null()))
+        known = is_known(g._col(second, False))
         there_are.where(known, copy=False)
         forms = [f"{here} in a {said} without {there}", f"{here} in a {said} where there are no {there}",
                  f"{here} whose {said} no {one} has", f"{here} of a {said} that has no {there}",

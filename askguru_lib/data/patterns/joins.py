@@ -19,6 +19,7 @@ from askguru_lib.data.patterns.wording import (
     per_group,
     with_or_noted,
 )
+from askguru_lib.data.trees import is_known
 
 
 def _joined(g: Grammar, outputs: list[exp.Expr], link: Link) -> exp.Select:
@@ -184,7 +185,7 @@ def childless(g: Grammar) -> Pair:
     label = g._label(link.parent)
     inner = g._select([g._ref(None, link.column)], link.child)
     if link.column not in g.tables[link.child].key:  # a prompt does not say which other columns may be NULL
-        known = exp.Not(this=exp.Is(this=g._ref(None, link.column), expression=exp.Null()))
+        known = is_known(g._ref(None, link.column))
         inner = inner.where(known, copy=False)
     test = exp.Not(this=exp.In(this=g._ref(None, link.ref), query=exp.Subquery(this=inner)))
     many, one = g._noun(link.child), g._one(link.child)
