@@ -16,13 +16,9 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from askguru_lib.data.phrasing import COMPARISONS
+from askguru_lib.data.schema_words import Item, Place
 from askguru_lib.databases.fitting import stem
 from askguru_lib.databases.values import WORD
-
-Place = tuple[int, int]
-"""Where a phrase begins and ends."""
-Item = tuple[str, str]
-"""A table, or nothing where it is not said, and a column."""
 
 _NAME = r"""(?:[A-Za-z_]\w*|"[^"\n]+"|`[^`\n]+`)"""
 _TOKEN = re.compile(
@@ -89,7 +85,7 @@ class Definition:
     Attributes:
         term: where it stands: in the question, if that says it, or else in the definition itself.
         place: of the whole definition, from the term on.
-        sql: what it means, in parts: text, and columns.
+        sql: what it means, in parts: text, and columns, without a table where that is not said.
     """
 
     term: Place

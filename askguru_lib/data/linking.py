@@ -8,9 +8,8 @@ stand in the question word by word are found by comparing words, as RAT-SQL (Wan
 
 from __future__ import annotations
 
-import math
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,16 +21,14 @@ from sqlglot import exp
 
 from askguru_lib.data.definitions import Definition, definitions
 from askguru_lib.data.dialects import written
-from askguru_lib.data.literals import Place, literals
-from askguru_lib.data.phrasing import AGGREGATES, MONTHS
-from askguru_lib.data.schema_words import SILENT, Item, SchemaWords
+from askguru_lib.data.literals import literals
+from askguru_lib.data.named_places import Values, named_places, overlaps, value_places
+from askguru_lib.data.phrasing import MONTHS
+from askguru_lib.data.schema_words import Item, Place, SchemaWords
 from askguru_lib.databases.fitting import stem
 from askguru_lib.databases.m_schema import MSchema
-from askguru_lib.databases.values import WORD
 from askguru_lib.errors import DataError
 
-LEAST_COVERED = 0.5
-"""Share of a name's or comment's words, weighted by their rarity, that a question has to say."""
 MOST_MENTIONS = 10
 MOST_LITERALS = 6
 MOST_TABLES = 4
@@ -40,38 +37,13 @@ LONGEST_WAY = 4
 """Tables on a way between two that are mentioned, at most."""
 MOST_MEANINGS = 3
 """Tables or columns that one phrase is said to mean, at most."""
-NEARLY = 0.8
-"""A second meaning is kept if it is this good, measured against the best one."""
 
-_ENDS = re.compile(r"[.?!;\n]")
 _NUMBERED = re.compile(r"(?: number| no\.?| nr\.?| id)? #?(?!(?:19|20)\d\d\b)(\d+)(?![\w%]|[.,/:-]\d)")
 """Behind a table's name: the key of one of its rows (*order 1004*), unless it looks like a year."""
 
 
-_ASKING = frozenset(
-    """number count first last top bottom each per list show look find tell want need know give given get see print
-    display calculate compute start starts starting started begin begins beginning end ends ending letter letters
-    contain contains ordered sorted grouped together all total other only average in on up stands means refers
-    """.split()  # noqa: SIM905
-) | {word for said in AGGREGATES.values() for word in said}
-"""Words that say what is asked more often than they are a part of a name (*number of orders*, not an order's number);
-alone they stand for a name only if it has no other words. The last ones define a term (*late means …*)."""
-_NO_NAMES = frozenset(
-    """days weeks months years since until before after they those one ones them number numbers count counts counted
-    desc asc out up in to on""".split()  # noqa: SIM905
-)
-"""Words that alone are a name only where one is spelt exactly so."""
 _HALVES = frozenset("name names date dates code codes number numbers day year month week".split())  # noqa: SIM905
 """Words that are the lesser half of too many names: alone they stand for one of a table that is named, or of none."""
-_OUT = re.compile(r"\b(?:left|leav\w+)\b[^.;,\n]{0,40}?\b(?:out|aside)\b|\blongest (?:ago|serving|standing|first)\b")
-_TELLING = frozenset(("name", "return", "report", "order", "rank", "sort", "state", "detail", "note", "print"))
-"""Words that say what to do where they begin a sentence: *Name the customers*, but not *Name of the customer*."""
-_TOLD = re.compile(
-    r"""\ +(?!(?:of|and|or|for|only|by|in|is|are|was|were|has|have|had|with|without|where|that|which|who|whose|when|from
-    |to|at|on|as|per|than|not|no|number|nr|id|code|date|\w+ed|\w+ing)\b)[a-z]""",
-    re.VERBOSE,
-)
-"""What follows such a word there; other words show that it is a noun (*Order from Ann Lee*)."""
 _OF_TIME = re.compile(
     rf"""\b(?:(?:1[6-9]|20)\d\d|(?-i:{"|".join(MONTHS)})|when|dates?|weeks?|months?|years?|since|until|before|after|ago
     |earliest|latest|newest|oldest|youngest|recent(?:ly)?|first|last|today|now|current(?:ly)?|still|already|yet|early
@@ -79,10 +51,6 @@ _OF_TIME = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 """A question that may ask for a time."""
-
-Values = Mapping[str, Sequence[Sequence[str]]]
-"""Values of the data, each with ``[table, column, value]`` of where it stands and how it is spelt there; where the last
-is left out, it is spelt as it is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +152,9 @@ def schema_links(db_schema: str, question: str, values: Values | None = None, di
         raise DataError(f"expected {{text: [[table, column, value], …]}}, got {values!r}"[:300], where="values",
                         hint="askguru process writes them")  # fmt: skip
     index = _index(db_schema)
-    spelt = _values(index, question, values or {})
+    spelt = value_places(index, question, values or {})
     defined = definitions(question, index.columns, dialect)
-    found = _found(index, question, spelt)
+    found = named_places(index, question, spelt)
     named = {table for scores in found.values() for table, column in scores if not column}
     found = {place: s for place, s in found.items() if not any(_told_by(d, place, s) for d in defined)}
     named |= {tables[0] for d in defined for tables in _its_tables(index, d) if len(tables) == 1}
@@ -219,19 +187,26 @@ def schema_links(db_schema: str, question: str, values: Values | None = None, di
     several = list(dict.fromkeys(table for _, here in sorted(tables.items()) for table in here))[:MOST_TABLES]
     rows = tuple(_written((table, index.rows[table]), dialect) for table in several if table in index.rows)
     dated = [table for table in several if index.dates[table]] if _OF_TIME.search(question) else []
-    in_years = bool(dated) and not any(index.columns[t, c] == "date" for t in dated for c in index.dates[t])
-    said_so = {
-        (question[slice(*place)], literal.strip("'") if in_years and len(literal) == len("'2024'") else literal): None
-        for place, literal in literals(question).items()
-        if not _overlaps(place, dict.fromkeys(taken, 1.0), 0)
-    }
     return Links(
         tuple(islice(dict.fromkeys(mention for _, mention in sorted(mentions, key=lambda m: m[0])), MOST_MENTIONS)),
         rows,
         tuple(tuple(_written((table, column), dialect) for column in index.dates[table]) for table in dated),
         _joins(index, several, dialect),
-        tuple(islice(said_so, MOST_LITERALS)),
+        _said_as_sql(index, question, taken, dated),
     )
+
+
+def _said_as_sql(
+    index: SchemaWords, question: str, taken: Sequence[Place], dated: Sequence[str]
+) -> tuple[tuple[str, str], ...]:
+    """Dates and numbers outside of what is taken; a year is a number where no date is among the tables' times."""
+    in_years = bool(dated) and not any(index.columns[t, c] == "date" for t in dated for c in index.dates[t])
+    found = {
+        (question[slice(*place)], literal.strip("'") if in_years and len(literal) == len("'2024'") else literal): None
+        for place, literal in literals(question).items()
+        if not overlaps(place, dict.fromkeys(taken, 1.0), 0)
+    }
+    return tuple(islice(found, MOST_LITERALS))
 
 
 def _is_half(index: SchemaWords, said: str) -> bool:
@@ -241,7 +216,7 @@ def _is_half(index: SchemaWords, said: str) -> bool:
 
 def _told_by(definition: Definition, place: Place, scores: Mapping[Item, float]) -> bool:
     """Whether a definition says what stands there: inside it, or, if it is no table, where its term is."""
-    if _overlaps(place, {definition.place: 1.0}, 0):
+    if overlaps(place, {definition.place: 1.0}, 0):
         return True
     start, end = definition.term
     return start <= place[0] and place[1] <= end and all(column for _, column in scores)
@@ -293,102 +268,6 @@ def _joins(index: SchemaWords, tables: Sequence[str], dialect: str) -> tuple[str
         f"ON {_written((t, c), dialect)} = {_written((u, d), dialect)}"
         for t, c, u, d in islice(keys, MOST_JOINS)
     )
-
-
-def _found(
-    index: SchemaWords, question: str, values: Mapping[Place, Mapping[Item, str]]
-) -> dict[Place, dict[Item, float]]:
-    """Places in the question, as characters, and what they may mean, with scores."""
-    words = [(m.start(), m.end(), index.word(m[0].lower())) for m in WORD.finditer(question)]
-    spans = _spans(index, words, question)
-    found = {place: dict.fromkeys(columns, math.inf) for place, columns in values.items()}
-    for match in re.finditer(r"\w*_\w*", question):
-        if match[0] in index.names and not _overlaps(match.span(), dict.fromkeys(found, math.inf), 0):
-            found[match.span()] = dict.fromkeys(index.names[match[0]], math.inf)
-    certain = dict.fromkeys(found, math.inf)
-    tables: dict[Place, float] = {}
-    for of_tables in (True, False):
-        taken = dict(certain)
-        scored = {s: {i: x for i, x in scores.items() if of_tables == (not i[1])} for s, scores in spans.items()}
-        for first, last in sorted(filter(scored.get, scored), key=lambda s: (-max(scored[s].values()), s)):
-            place = words[first][0], words[last][1]
-            best = max(scored[first, last].values())
-            # A table may be named inside a column's words ("number of orders"), a column not inside a table's.
-            if _overlaps(place, taken, 0) or _overlaps(place, tables, best):
-                continue
-            taken[place] = best
-            least = NEARLY * best if of_tables else max(NEARLY * best, tables.get(place, 0.0))
-            if of_tables:
-                tables[place] = best
-            found.setdefault(place, {}).update({i: x for i, x in scored[first, last].items() if x >= least})
-    return found
-
-
-def _overlaps(place: Place, others: Mapping[Place, float], score: float) -> bool:
-    """Whether another place, with a better score, shares a word with this one."""
-    return any(x > score and place[0] < end and start < place[1] for (start, end), x in others.items())
-
-
-def _spans(index: SchemaWords, words: Sequence[tuple[int, int, str]], question: str) -> dict[Place, dict[Item, float]]:
-    """For spans of the question's words, what they may mean and how well: rarity said × share said."""
-    found: dict[Place, dict[Item, float]] = defaultdict(dict)
-    passed = [match.span() for match in _OUT.finditer(question)]
-    for first, (begins, ends, word) in enumerate(words):
-        if any(start <= begins and ends <= end for start, end in passed):
-            continue
-        for phrase in index.by_stem.get(word, ()):
-            if word in SILENT and len(phrase.stems) > 1:
-                continue
-            left, last, said = Counter(phrase.stems), first, 0.0
-            for at in range(first, len(words)):
-                here = words[at][2]
-                if at > first and _ENDS.search(question, words[at - 1][1], words[at][0]):
-                    break
-                if left[here] > 0:
-                    left[here] -= 1
-                    said += index.rarity[here]
-                    last = at
-                elif here not in SILENT:
-                    break
-            share = said / sum(index.rarity[w] for w in phrase.stems)
-            only = question[begins:ends].lower() if last == first else ""
-            asks = only in _ASKING and len(phrase.stems) > 1
-            asks = asks or (only in _NO_NAMES and only != (phrase.item[1] or phrase.item[0]).lower())
-            asks = asks or (len(only) == 1 and len(phrase.stems) > 1)
-            tells = only in _TELLING and _tells(question, begins, ends)
-            if share >= LEAST_COVERED and not asks and not tells:
-                scores = found[first, last]
-                scores[phrase.item] = max(scores.get(phrase.item, 0.0), said * share)
-    return found
-
-
-def _tells(question: str, start: int, end: int) -> bool:
-    """Whether the word there begins a sentence and says what to do with what follows."""
-    before = question[:start].rstrip(" ")
-    return (not before or before[-1] in ".?!:;\n") and bool(_TOLD.match(question, end))
-
-
-def _values(index: SchemaWords, question: str, given: Values) -> dict[Place, dict[Item, str]]:
-    """Where the question says a value, and which columns have it, spelt how; the longest where several overlap."""
-    found = {
-        place: {(table, column): value for table, column, value in columns}
-        for place, columns in index.values.places(question).items()
-    }
-    for said, places in given.items():
-        shown = {(table, column): value[0] if value else said for table, column, *value in places}
-        shown = {item: value for item, value in shown.items() if item in index.columns}
-        if shown and (match := re.search(rf"(?<!\w){re.escape(said)}(?!\w)", question)):
-            found[match.span()] = found.get(match.span(), {}) | shown
-    for start, end in [p for p in found if stem(question[slice(*p)].lower()) in index.whole]:
-        said, quoted = question[start:end].lower(), question[max(start - 1, 0) : start] in ("'", '"')
-        table = stem(said) in index.called and not quoted  # *books* are the table, and not the category "book"
-        if table or not any(value.lower() == said for value in found[start, end].values()):
-            del found[start, end]
-    kept: dict[Place, dict[Item, str]] = {}
-    for place in sorted(found, key=lambda p: p[0] - p[1]):
-        if not _overlaps(place, dict.fromkeys(kept, 1.0), 0):
-            kept[place] = found[place]
-    return kept
 
 
 def _likeliest(scores: Mapping[Item, float], *told: set[str]) -> list[Item]:

@@ -10,9 +10,7 @@ from calendar import monthrange
 from collections.abc import Iterable
 
 from askguru_lib.data.phrasing import MONTHS, NUMBER_WORDS
-
-Place = tuple[int, int]
-"""Where a phrase begins and ends."""
+from askguru_lib.data.schema_words import Place
 
 _A_MONTH = "|".join((*MONTHS, "Sept", *(month[:3] for month in MONTHS)))
 _MONTH = rf"(?P<month>(?:{_A_MONTH})\b\.?)"

@@ -42,6 +42,8 @@ SILENT = frozenset(map(stem, FUNCTION_WORDS))
 """Words that neither begin nor end what is named, unless nothing else is left of a name."""
 Item = tuple[str, str]
 """A table, with an empty column, or a column."""
+Place = tuple[int, int]
+"""Where a phrase begins and ends."""
 
 
 _IN_FULL = frozenset(
