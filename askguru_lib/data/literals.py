@@ -25,6 +25,13 @@ _DATES = tuple(
         rf"{_YEAR}-(?P<number>0[1-9]|1[0-2])(?:-(?P<day>0[1-9]|[12]\d|3[01]))?",
     )
 )
+_NTH = {"first": 1, "1st": 1, "second": 2, "2nd": 2, "third": 3, "3rd": 3, "fourth": 4, "4th": 4}
+_PARTS = re.compile(
+    rf"""(?<![\w-])(?:(?:(?P<nth>{"|".join(_NTH)}|last)\ (?P<part>quarter|half)\ of|(?P<letter>[QH])(?P<digit>[1-4]))
+    |(?P<edge>start|beginning|first\ day|end|last\ day)\ of)\ {_YEAR}(?![\w%]|-\d)""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""Quarters, halves, beginning and end of a year."""
 _FROM = re.compile(r"\b(?:since|from|before|after)$", re.IGNORECASE)
 _UNTIL = re.compile(r"\b(?:until|till|to|through)$", re.IGNORECASE)
 _TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
@@ -55,12 +62,12 @@ _MOST = 50
 def literals(text: str) -> dict[Place, str]:
     """Dates and numbers that a text says, by place, as SQL writes them.
 
-    A month or a year is written as ``strftime`` gives it; behind *since* or *before*, *until* or *to*, a month is its
-    first or last day. A number inside a word, a code or a calculation is none, nor is what only shows a form (*the
+    A month or a year is written as ``strftime`` gives it, a quarter or a half of one as two days for ``BETWEEN``; behind
+    *since* or *before*, *until* or *to*, a month is its first or last day. A number inside a word, a code or a calculation is none, nor is what only shows a form (*the
     month as 2024-01*), nor *one*.
     """
     found: dict[Place, str] = {}
-    for place, literal in (*_dates(text), *_numbers(text)):
+    for place, literal in (*_parts(text), *_dates(text), *_numbers(text)):
         within = any(place[0] < end and start < place[1] for start, end in found)
         if not within and not _NOT_SAID.search(text[max(place[0] - 6, 0) : place[0]]):
             found[place] = literal
@@ -85,6 +92,20 @@ def _dates(text: str) -> Iterable[tuple[Place, str]]:
                 day = last if parts.get("last") or _UNTIL.search(before) else day
             if day <= last:
                 yield match.span(), f"'{year}-{month:02}-{day:02}'" if day else f"'{year}-{month:02}'"
+
+
+def _parts(text: str) -> Iterable[tuple[Place, str]]:
+    for match in _PARTS.finditer(text):
+        year = match["year"]
+        if edge := match["edge"]:
+            yield match.span(), f"'{year}-12-31'" if edge.lower() in ("end", "last day") else f"'{year}-01-01'"
+            continue
+        count = 4 if (match["part"] or match["letter"])[0] in "qQ" else 2
+        nth = _NTH.get(match["nth"].lower(), count) if match["nth"] else int(match["digit"])
+        if nth <= count:
+            last = 12 // count * nth
+            first, days = last - 12 // count + 1, monthrange(int(year), last)[1]
+            yield match.span(), f"'{year}-{first:02}-01' AND '{year}-{last:02}-{days}'"
 
 
 def _numbers(text: str) -> Iterable[tuple[Place, str]]:
