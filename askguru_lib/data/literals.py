@@ -62,9 +62,9 @@ _MOST = 50
 def literals(text: str) -> dict[Place, str]:
     """Dates and numbers that a text says, by place, as SQL writes them.
 
-    A month or a year is written as ``strftime`` gives it, a quarter or a half of one as two days for ``BETWEEN``; behind
-    *since* or *before*, *until* or *to*, a month is its first or last day. A number inside a word, a code or a calculation is none, nor is what only shows a form (*the
-    month as 2024-01*), nor *one*.
+    A month or a year is written as ``strftime`` gives it, a quarter or a half of one as two days for ``BETWEEN``;
+    behind *since* or *before*, *until* or *to*, a month is its first or last day. A number inside a word, a code or a
+    calculation is none, nor is what only shows a form (*the month as 2024-01*), nor *one*.
     """
     found: dict[Place, str] = {}
     for place, literal in (*_parts(text), *_dates(text), *_numbers(text)):
