@@ -27,6 +27,7 @@ from askguru_lib.data.literals import literals
         ("the 1st quarter of 2024", {"1st quarter of 2024": "'2024-01-01' AND '2024-03-31'"}),
         ("H3 2024", {"2024": "'2024'"}),
         ("by the end of 2023", {"end of 2023": "'2023-12-31'"}),
+        ("from 55 to 65: the rates", {"55": "55", "65": "65"}),
         ("half a million", {"half a million": "500000"}),
         ("since May 2024, until June 2024", {"May 2024": "'2024-05-01'", "June 2024": "'2024-06-30'"}),
         ("by the end of june 2024", {"end of june 2024": "'2024-06-30'"}),

@@ -48,7 +48,7 @@ _NUMBER = re.compile(
         |half\ an?\ (?P<half_of>{"|".join(_TIMES)})
         |(?<!\bthe\ (?=two))(?P<word>{_WORD})
         |(?P<digits>\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?|(?:0|[1-9]\d*)(?:\.\d+)?)
-            (?![\w/:]|[.,-]\d)(?!\ (?:{_A_MONTH})\b)
+            (?![\w/]|[.,:-]\d)(?!\ (?:{_A_MONTH})\b)
     )(?!\w)(?!\ (?:tenths?|quarters?|thirds?|halves)\b)""",
     re.VERBOSE | re.IGNORECASE,
 )
