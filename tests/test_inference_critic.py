@@ -70,6 +70,12 @@ def test_what_was_cut_off_has_no_vote_while_anything_is_finished(logprob: float 
     assert all(weight > 0 for weight in likelihoods([cut, cut]))
 
 
+def test_rows_of_a_candidate_without_a_vote_count_for_nothing() -> None:
+    assert majority_vote(SQLS[:2], [EMPTY, ONE], weights=[1.0, 0.0]) == 0
+    assert majority_vote(SQLS[:2], [EMPTY, ONE], weights=[1.0, 0.1]) == 1
+    assert majority_vote(SQLS[:2], [EMPTY, ONE], weights=[0.0, 0.0]) == 1
+
+
 def test_the_critic_decides_what_the_vote_leaves_open() -> None:
     for weights, winner in (([1.0, 1.0], 1), ([1.0, 0.9], 1), ([9.0, 1.0], 0)):
         assert choose(Judge(bias=0.0), SQLS[:2], [ONE, TWO], weights=weights).index == winner

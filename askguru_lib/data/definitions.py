@@ -208,17 +208,15 @@ def _merged(parts: Sequence[str | Item]) -> tuple[str | Item, ...]:
 
 
 def _sql(text: str) -> exp.Expr | None:
+    """The tree of an expression that a definition may be; what *and* or *or* joins in it has to be tests."""
     try:
         tree = sqlglot.parse_one(text, dialect="sqlite")
     except (SqlglotError, RecursionError):
         return None
     fits = isinstance(tree, exp.Binary | exp.Not | exp.In | exp.Between | exp.Paren | exp.Func)
     tests = (side for node in tree.find_all(exp.Connector) for side in (node.left, node.right))
-    return (
-        tree
-        if fits and all(isinstance(t, exp.Predicate | exp.Connector | exp.Not | exp.Paren) for t in tests)
-        else None
-    )
+    sound = all(isinstance(test, exp.Predicate | exp.Connector | exp.Not | exp.Paren) for test in tests)
+    return tree if fits and sound else None
 
 
 def _defined(text: str, place: Place, sql: tuple[str | Item, ...], floor: int) -> Definition:

@@ -186,7 +186,7 @@ def _in_full(schema: MSchema, phrases: Iterable[Phrase]) -> Iterable[Phrase]:
         for word in WORD.findall(text.lower()):
             words[word[0]].add(_singular(word))
     meant = {}
-    for part in parts:
+    for part in sorted(parts):
         full = {stem(word) for word in words[part[0]] if abbreviates(part, word)}
         if len(full) == 1:
             meant[stem(part)] = full.pop()

@@ -101,8 +101,9 @@ def majority_vote(
 ) -> int:
     """Index of the first candidate of the largest group of equal results.
 
-    A group with rows beats an empty one: a question is asked of data that is there. On equal votes the group that
-    appears first wins, which is the one with the most probable beam. If every candidate fails, it is the first.
+    A group with a vote beats one with none. Of these, one with rows beats an empty one: a question is asked of data
+    that is there. On equal votes the group that appears first wins, which is the one with the most probable beam. If
+    every candidate fails, it is the first.
 
     Args:
         candidates: SQL of each.
@@ -113,8 +114,9 @@ def majority_vote(
     if not groups:
         return 0
     votes = [1.0] * len(candidates) if weights is None else list(weights)
-    best = max(groups, key=lambda g: (bool(results[g[0]].rows), sum(votes[i] for i in g), -g[0]))
-    return best[0]
+    counts = [sum(votes[i] for i in g) for g in groups]
+    best = max(range(len(groups)), key=lambda k: (counts[k] > 0, bool(results[groups[k][0]].rows), counts[k], -k))
+    return groups[best][0]
 
 
 class SQLCritic:
